@@ -1,0 +1,1 @@
+"""Absl binaries, one verb each; flags live only here."""

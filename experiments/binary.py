@@ -1,0 +1,48 @@
+"""What all binaries share: how they start, and how they fail.
+
+Bad input ends in one line and exit status 1; a traceback is a bug.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import logging
+import os
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging as absl_logging
+import jax
+
+from limaml_jax import errors
+
+_COMPILATION_CACHE = flags.DEFINE_string(
+    'compilation_cache',
+    os.path.join('runs', 'compilation_cache'),
+    'Directory in which compiled programs are kept for the next run; empty '
+    'keeps none.',
+)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags and runs `main`."""
+
+  def checked_main(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+      raise app.UsageError(f'Unexpected arguments: {argv[1:]}')
+    absl_logging.use_absl_handler()
+    # Dependencies report their routine work at INFO; what we say is for people.
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger('limaml_jax').setLevel(logging.INFO)
+    if _COMPILATION_CACHE.value:
+      path = pathlib.Path(_COMPILATION_CACHE.value).absolute()
+      jax.config.update('jax_compilation_cache_dir', str(path))
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    try:
+      main()
+    except errors.InputError as error:
+      print(f'error: {error}', file=sys.stderr)
+      sys.exit(1)
+
+  app.run(checked_main)

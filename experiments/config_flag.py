@@ -1,0 +1,56 @@
+"""--config: a file of settings, and typed overrides of single ones.
+
+    --config=experiments/configs/kuairand.py --config.outer_loop.num_epochs=2
+
+A file's `get_config` returns the settings of `limaml_jax.config.Config` plus,
+under `variants`, what is tuned for each variant. An override on the command
+line comes last. Unknown names and wrong types are refused.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import variants
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config',
+    'experiments/configs/ml100k.py',
+    'Settings; override one by --config.NAME=VALUE.',
+)
+
+
+def resolve(variant: str) -> config_lib.Config:
+  """Returns the settings of a variant, overrides of the command line on top.
+
+  Raises:
+    InputError: for a variant or setting that does not exist.
+  """
+  if variant not in variants.TRAINED:
+    raise errors.InputError(
+        f'--variant={variant}: unknown; choose one of '
+        f'{", ".join(variants.TRAINED)}'
+    )
+  settings = _CONFIG.value.to_dict()
+  tuned = dict(settings.pop('variants')[variant])
+  config = config_lib.override(config_lib.Config(), _flatten(settings))
+  config = config_lib.override(config, variants.TRAINED[variant])
+  config = config_lib.override(config, tuned)
+  from_flags = config_flags.get_override_values(flags.FLAGS['config'])
+  return config_lib.override(config, from_flags)
+
+
+def path() -> str:
+  """Returns the configuration file that was asked for."""
+  return config_flags.get_config_filename(flags.FLAGS['config'])
+
+
+def _flatten(settings: dict, prefix: str = '') -> dict[str, object]:
+  flat = {}
+  for name, value in settings.items():
+    if isinstance(value, dict):
+      flat |= _flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = value
+  return flat

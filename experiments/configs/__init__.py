@@ -1,0 +1,1 @@
+"""Configurations: what was run, and what it should give."""

@@ -1,0 +1,27 @@
+"""MovieLens-100K: rating >= 4, by time inside each user, last 20 % tested.
+
+    python -m experiments.compare --config=experiments/configs/ml100k.py \
+        --data=runs/demo/tasks --workdir=runs/demo
+"""
+
+from ml_collections import config_dict
+
+from experiments import variants
+from limaml_jax import config as config_lib
+
+
+def get_config() -> config_dict.ConfigDict:
+  """Returns the settings."""
+  config = config_lib.Config(
+      data=config_lib.DataConfig(schema='ml100k'),
+      protocol=config_lib.ProtocolConfig(
+          split='within_entity', test_fraction=0.2
+      ),
+      episodes=config_lib.EpisodeConfig(
+          tasks_per_step=64,
+          support_buckets=(32,),
+          query_buckets=(16,),
+      ),
+  )
+  tuned = {}
+  return variants.settings(config, tuned)

@@ -1,0 +1,166 @@
+"""The steps that several binaries take: load, train, restore, serve."""
+
+from collections.abc import Callable
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax import types
+from limaml_jax.data import dataset
+from limaml_jax.data import prepare as prepare_lib
+from limaml_jax.data import task_table
+from limaml_jax.evaluation import replay
+from limaml_jax.evaluation import scores as scores_lib
+from limaml_jax.refresh import publish
+from limaml_jax.serving import scorer as scorer_lib
+from limaml_jax.store import lookup
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
+
+SCHEMAS = pathlib.Path(__file__).parent / 'schemas'
+STORE_DIR = 'store'
+# Snapshots of an evaluation's replay, apart from those that are served.
+REPLAY_STORE_DIR = 'replay_store'
+
+OnProgress = Callable[[int, int], None]
+
+
+class Dataset(NamedTuple):
+  """A prepared dataset, loaded."""
+
+  directory: pathlib.Path
+  info: dataset.DatasetInfo
+  table: dataset.TaskTable
+
+
+def schema_path(name: str) -> pathlib.Path:
+  """Finds a schema: a path, or the name of one under experiments/schemas.
+
+  Raises:
+    InputError: if there is neither.
+  """
+  for path in (pathlib.Path(name), SCHEMAS / f'{name}.toml'):
+    if path.is_file():
+      return path
+  known = ', '.join(sorted(path.stem for path in SCHEMAS.glob('*.toml')))
+  raise errors.InputError(
+      f'data.schema is {name!r}: no such file; pass a path or one of {known}'
+  )
+
+
+def prepare(
+    config: config_lib.Config,
+    data_dir: pathlib.Path,
+    output: pathlib.Path,
+    on_progress: prepare_lib.Progress | None = None,
+) -> dataset.DatasetInfo:
+  """Makes the dataset of a configuration, unless it is there."""
+  return prepare_lib.prepare(
+      schema_path(config.data.schema),
+      data_dir,
+      output,
+      data=config.data,
+      protocol=config.protocol,
+      on_progress=on_progress,
+  )
+
+
+def load(directory: str | pathlib.Path) -> Dataset:
+  """Loads a prepared dataset into memory."""
+  directory = pathlib.Path(directory)
+  return Dataset(
+      directory, dataset.load_info(directory), task_table.load(directory)
+  )
+
+
+class Served(NamedTuple):
+  """A trained model and all that serves it.
+
+  Attributes:
+    config: of its run.
+    refresher: publishes its embeddings.
+    scorer: its global block.
+    assembly: its network.
+    params: its parameters.
+  """
+
+  config: config_lib.Config
+  refresher: publish.Refresher
+  scorer: scorer_lib.Scorer
+  assembly: assembly_lib.Assembly
+  params: types.BlockParams
+
+
+def restore(
+    data: Dataset,
+    workdir: pathlib.Path,
+    *,
+    store: pathlib.Path,
+    adapt: bool = True,
+) -> Served:
+  """Restores the newest checkpoint of a run, ready to refresh and score."""
+  config = checkpoint.load_config(workdir, data.info.fingerprint)
+  assembly = assembly_lib.assemble(config, data.info)
+  abstract = assembly_lib.abstract_state(config, assembly)
+  with checkpoint.Checkpoints(workdir) as checkpoints:
+    params = checkpoints.restore_state(abstract).params
+  refresher = publish.Refresher(
+      data.table,
+      data.info,
+      params,
+      model=assembly.model,
+      loss_fn=assembly.loss_fn,
+      names=assembly.names,
+      config=config,
+      store=store,
+      adapt=adapt,
+  )
+  scorer = scorer_lib.Scorer(
+      params.global_block,
+      params.tables,
+      specs=assembly.model.global_specs,
+      layout=assembly.model.layout,
+      config=config.model.global_block,
+  )
+  return Served(config, refresher, scorer, assembly, params)
+
+
+def evaluate_as_served(
+    data: Dataset,
+    served: Served,
+    store: pathlib.Path,
+    on_progress: OnProgress = lambda done, total: None,
+) -> scores_lib.Scores:
+  """Replays the test events: refresh, publish, read back, score."""
+  entity_type = data.info.entity_type
+
+  def look_up(keys, now):
+    with lookup.Reader(
+        store,
+        entity_type,
+        fingerprint=served.refresher.fingerprint,
+        max_age_seconds=served.config.refresh.max_age_hours * 3600,
+    ) as reader:
+      found = reader.lookup(keys, now=now)
+    return found.vectors, found.statuses, found.ages
+
+  def score(vectors: np.ndarray, features: types.Features) -> np.ndarray:
+    return served.scorer.score({entity_type: vectors}, features)
+
+  return replay.replay(
+      data.table,
+      data.info,
+      names=served.assembly.names.regular,
+      refresh=served.refresher.publish,
+      lookup=look_up,
+      score=score,
+      on_progress=on_progress,
+  )
+
+
+def with_seed(config: config_lib.Config, seed: int) -> config_lib.Config:
+  """Returns the settings with another training seed."""
+  return config_lib.override(config, {'training.seed': seed})

@@ -1,0 +1,52 @@
+"""The variants that every comparison carries, as settings on top of a config.
+
+`limaml` is the configuration itself. Each other one differs from it in one
+idea; whatever a configuration file tunes for a variant comes on top.
+"""
+
+import dataclasses
+
+from ml_collections import config_dict
+
+from limaml_jax import config as config_lib
+
+# The same network without an inner loop: attributes, but no identity.
+GLOBAL = 'global'
+# The same, with an embedding per entity ID and a linear path: what the paper
+# calls the wide-and-deep entity-ID baseline.
+WIDE_DEEP_ID = 'wide_deep_id'
+# LiMAML's own checkpoint, served without adaptation.
+UNADAPTED = 'unadapted'
+# Meta-trained without second derivatives.
+FIRST_ORDER = 'first_order'
+LIMAML = 'limaml'
+
+TRAINED = {
+    GLOBAL: {'inner_loop.num_steps': 0},
+    WIDE_DEEP_ID: {
+        'inner_loop.num_steps': 0,
+        'model.meta_block.kind': 'id_embedding',
+        'model.global_block.wide': True,
+    },
+    FIRST_ORDER: {'inner_loop.first_order': True},
+    LIMAML: {},
+}
+
+# Tuned settings by variant, by dotted name.
+Tuned = dict[str, dict[str, object]]
+
+
+def settings(
+    config: config_lib.Config, tuned: Tuned
+) -> config_dict.ConfigDict:
+  """Returns what `get_config` of a configuration file has to return.
+
+  Args:
+    config: of LiMAML, and what all variants share.
+    tuned: what else was chosen for each variant.
+  """
+  result = config_dict.ConfigDict(dataclasses.asdict(config))
+  result.variants = config_dict.ConfigDict(
+      {name: tuple(tuned.get(name, {}).items()) for name in TRAINED}
+  )
+  return result

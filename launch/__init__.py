@@ -1,0 +1,1 @@
+"""Starting the binaries: on this machine, and on clusters."""

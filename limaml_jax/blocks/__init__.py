@@ -1,0 +1,1 @@
+"""The network of one example: encoder, meta block, global block; all pure."""

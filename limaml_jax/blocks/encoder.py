@@ -1,0 +1,166 @@
+"""Turns the raw features of rows into the vectors that a block reads.
+
+In two steps, so that only the rows of a table that a batch needs are ever
+differentiated: `index` says which table rows the features mean, `lookup` reads
+them, from whole tables or from rows that were gathered beforehand.
+
+Features whose embeddings have the same number of columns share one table:
+a step then costs a few large gathers, not one for every feature.
+"""
+
+from collections.abc import Sequence
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from limaml_jax import types
+
+_MAX_DEVIATION = 5.0  # Standardized numeric values are clipped to +-5.
+_MIN_DIMENSION = 4
+
+
+class Placement(NamedTuple):
+  """Where the embedding of a feature lies.
+
+  Attributes:
+    table: name of the shared table.
+    offset: its row 0 there.
+    num_rows: of its vocabulary.
+    dimension: columns.
+  """
+
+  table: str
+  offset: int
+  num_rows: int
+  dimension: int
+
+
+Layout = dict[str, Placement]  # By feature.
+
+
+class IndexedFeatures(NamedTuple):
+  """Features of rows, ready for a lookup; any leading axes.
+
+  Attributes:
+    ids: table rows by table, [..., slots]; -1 reads nothing. A categorical
+      feature has one slot, a multi_hot feature `max_values`, in order of specs.
+    numeric: standardized, [..., numeric features].
+  """
+
+  ids: dict[str, types.Array]
+  numeric: types.Array
+
+
+def make_layout(
+    specs: Sequence[types.FeatureSpec],
+    *,
+    max_dimension: int,
+    dimensions: dict[str, int],
+) -> Layout:
+  """Places each embedded feature in a table of its dimension.
+
+  Args:
+    specs: of all features of a model.
+    max_dimension: columns of the widest table.
+    dimensions: columns of features that do not follow the rule 2 V^(1/4),
+      rounded up to a power of 2.
+  """
+  layout, filled = {}, {}
+  for spec in specs:
+    if spec.kind == 'numeric' or spec.name in layout:
+      continue
+    rule = 2 ** math.ceil(math.log2(2 * spec.num_rows**0.25))
+    rule = min(max(rule, _MIN_DIMENSION), max_dimension)
+    dimension = dimensions.get(spec.name, rule)
+    table = f'dimension_{dimension}'
+    offset = filled.get(table, 0)
+    layout[spec.name] = Placement(table, offset, spec.num_rows, dimension)
+    filled[table] = offset + spec.num_rows
+  return layout
+
+
+def init_tables(
+    key: jax.Array, layout: Layout, *, scale: float, rows_multiple: int = 1
+) -> dict[str, jax.Array]:
+  """Returns normally distributed tables, [V, dimension] each.
+
+  Args:
+    key: random key.
+    layout: what lies in them.
+    scale: standard deviation.
+    rows_multiple: V is rounded up to this, so that tables shard evenly.
+  """
+  shapes = {}
+  for place in layout.values():
+    num_rows = place.offset + place.num_rows
+    most, _ = shapes.get(place.table, (0, 0))
+    shapes[place.table] = (max(most, num_rows), place.dimension)
+  tables = {}
+  for name, (num_rows, dimension) in sorted(shapes.items()):
+    key, table_key = jax.random.split(key)
+    shape = (-(-num_rows // rows_multiple) * rows_multiple, dimension)
+    tables[name] = scale * jax.random.normal(table_key, shape)
+  return tables
+
+
+def num_features(specs: Sequence[types.FeatureSpec], layout: Layout) -> int:
+  """Returns F, the size of the vector that `lookup` makes of `specs`."""
+  return sum(layout[s.name].dimension if s.name in layout else 1 for s in specs)
+
+
+def index(
+    features: types.Features,
+    *,
+    specs: Sequence[types.FeatureSpec],
+    layout: Layout,
+) -> IndexedFeatures:
+  """Names the table rows of raw features; any leading axes, numpy or jax."""
+  slots, numeric = {}, []
+  for spec in specs:
+    value = features[spec.name]
+    if spec.kind == 'numeric':
+      standardized = (value - spec.mean) / spec.std
+      numeric.append(jnp.clip(standardized, -_MAX_DEVIATION, _MAX_DEVIATION))
+      continue
+    place = layout[spec.name]
+    ids = jnp.where(value < 0, -1, value + place.offset)
+    ids = ids[..., None] if spec.kind == 'categorical' else ids
+    slots.setdefault(place.table, []).append(ids)
+  ids = {table: jnp.concatenate(parts, -1) for table, parts in slots.items()}
+  if numeric:
+    return IndexedFeatures(ids=ids, numeric=jnp.stack(numeric, -1))
+  leading = next((rows.shape[:-1] for rows in ids.values()), ())
+  return IndexedFeatures(ids=ids, numeric=jnp.zeros((*leading, 0)))
+
+
+def lookup(
+    tables: dict[str, jax.Array],
+    indexed: IndexedFeatures,
+    *,
+    specs: Sequence[types.FeatureSpec],
+    layout: Layout,
+) -> jax.Array:
+  """Maps one row's indexed features to one vector, [F], in order of `specs`.
+
+  A multi_hot feature is the mean of its rows, 0 when it has none.
+  """
+  read = {
+      table: jnp.where((ids >= 0)[:, None], tables[table][ids], 0)
+      for table, ids in indexed.ids.items()
+  }
+  position = dict.fromkeys(read, 0)
+  columns, num_numeric = [], 0
+  for spec in specs:
+    if spec.kind == 'numeric':
+      columns.append(indexed.numeric[num_numeric : num_numeric + 1])
+      num_numeric += 1
+      continue
+    table = layout[spec.name].table
+    start = position[table]
+    position[table] = stop = start + max(spec.max_values, 1)
+    rows = read[table][start:stop]
+    present = jnp.sum(indexed.ids[table][start:stop] >= 0)
+    columns.append(jnp.sum(rows, axis=0) / jnp.maximum(present, 1))
+  return jnp.concatenate(columns) if columns else jnp.zeros((0,))

@@ -1,0 +1,210 @@
+"""The whole network as four pure functions over explicit parameters."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.blocks import encoder
+from limaml_jax.blocks import global_block
+from limaml_jax.blocks import meta_block
+
+
+class Readers(NamedTuple):
+  """Which features each block reads, in order."""
+
+  meta: dict[types.EntityType, tuple[types.FeatureSpec, ...]]
+  regular: tuple[types.FeatureSpec, ...]
+
+
+class Model(NamedTuple):
+  """The network; the task axis belongs to the caller.
+
+  Attributes:
+    init: random key -> parameters.
+    index: raw Examples, any leading axes -> Examples of table rows.
+    encode: tables, indexed Examples of one task -> encoded Examples.
+    embed: meta blocks, encoded meta features {type: [R, F]} -> meta
+      embeddings {type: [R, E]}.
+    logit: global block, meta embeddings {type: [E]} and features [F] of one
+      row -> logit, [].
+    meta_specs: of the features that the meta block reads, in order.
+    global_specs: of the features that the global block reads, in order.
+    layout: of the embedding tables.
+  """
+
+  init: Callable[[jax.Array], types.BlockParams]
+  index: Callable[[types.Examples], types.Examples]
+  encode: Callable[[dict[str, jax.Array], types.Examples], types.Examples]
+  embed: Callable[[types.Params, dict[str, jax.Array]], dict[str, jax.Array]]
+  logit: Callable[[types.Params, dict[str, jax.Array], jax.Array], jax.Array]
+  meta_specs: tuple[types.FeatureSpec, ...]
+  global_specs: tuple[types.FeatureSpec, ...]
+  layout: encoder.Layout
+
+
+def make_model(
+    config: config_lib.Config,
+    *,
+    specs: Sequence[types.FeatureSpec],
+    entity_type: types.EntityType,
+    entity_feature: str,
+) -> Model:
+  """Builds the network for one adapted entity type.
+
+  Args:
+    config: its `model`, `inner_loop` and `training.mesh_rows` are read.
+    specs: of the prepared dataset.
+    entity_type: the adapted one.
+    entity_feature: the ID feature of that type; an 'mlp' does not see it.
+  """
+  meta_specs = select_meta_specs(specs, config.model, entity_feature)
+  global_specs = select_global_specs(specs)
+  layout = encoder.make_layout(
+      (*meta_specs, *global_specs),
+      max_dimension=config.model.max_table_dimension,
+      dimensions={entity_feature: config.model.meta_block.embedding_size},
+  )
+  readers = Readers({entity_type: meta_specs}, global_specs)
+  return Model(
+      init=functools.partial(
+          _init, config=config, readers=readers, layout=layout
+      ),
+      index=functools.partial(_index, readers=readers, layout=layout),
+      encode=functools.partial(_encode, readers=readers, layout=layout),
+      embed=functools.partial(_embed, config=config.model.meta_block),
+      logit=functools.partial(
+          global_block.apply, config=config.model.global_block
+      ),
+      meta_specs=meta_specs,
+      global_specs=global_specs,
+      layout=layout,
+  )
+
+
+def select_meta_specs(
+    specs: Sequence[types.FeatureSpec],
+    config: config_lib.ModelConfig,
+    entity_feature: str,
+) -> tuple[types.FeatureSpec, ...]:
+  """Returns what the meta block reads; an ID embedding's own row is first."""
+  own = [s for s in specs if s.name == entity_feature]
+  others = [
+      s
+      for s in specs
+      if s.role in ('meta', 'both') and s.name != entity_feature
+  ]
+  has_own_row = config.meta_block.kind == 'id_embedding'
+  return tuple(own + others) if has_own_row else tuple(others)
+
+
+def select_global_specs(
+    specs: Sequence[types.FeatureSpec],
+) -> tuple[types.FeatureSpec, ...]:
+  """Returns what the global block reads."""
+  return tuple(s for s in specs if s.role in ('global', 'both'))
+
+
+def _init(
+    key: jax.Array,
+    *,
+    config: config_lib.Config,
+    readers: Readers,
+    layout: encoder.Layout,
+) -> types.BlockParams:
+  table_key, meta_key, global_key = jax.random.split(key, 3)
+  model = config.model
+  meta_params = {}
+  for entity_type, specs in sorted(readers.meta.items()):
+    meta_key, type_key = jax.random.split(meta_key)
+    meta_params[entity_type] = meta_block.init(
+        type_key,
+        model.meta_block,
+        num_features=encoder.num_features(specs, layout),
+    )
+  return types.BlockParams(
+      meta_block=meta_params,
+      global_block=global_block.init(
+          global_key,
+          model.global_block,
+          embedding_sizes=dict.fromkeys(
+              meta_params, model.meta_block.embedding_size
+          ),
+          num_features=encoder.num_features(readers.regular, layout),
+      ),
+      tables=encoder.init_tables(
+          table_key,
+          layout,
+          scale=model.table_init_scale,
+          rows_multiple=config.training.mesh_rows,
+      ),
+      inner_rates=_init_inner_rates(meta_params, config.inner_loop),
+  )
+
+
+def _init_inner_rates(
+    meta_params: types.Params, config: config_lib.InnerLoopConfig
+) -> types.Params:
+  if not config.learned_rates or not config.num_steps:
+    return {}
+  rates = jnp.full((config.num_steps,), math.log(config.learning_rate))
+  return jax.tree.map(lambda _: rates, meta_params)
+
+
+def _index(
+    examples: types.Examples, *, readers: Readers, layout: encoder.Layout
+) -> types.Examples:
+  return examples._replace(
+      meta_features={
+          entity_type: encoder.index(
+              features, specs=readers.meta[entity_type], layout=layout
+          )
+          for entity_type, features in examples.meta_features.items()
+      },
+      features=encoder.index(
+          examples.features, specs=readers.regular, layout=layout
+      ),
+  )
+
+
+def _encode(
+    tables: dict[str, jax.Array],
+    examples: types.Examples,
+    *,
+    readers: Readers,
+    layout: encoder.Layout,
+) -> types.Examples:
+  """Encodes the rows of one task; R and S stay what they are."""
+
+  def encode_rows(indexed, specs):
+    one_row = functools.partial(encoder.lookup, specs=specs, layout=layout)
+    return jax.vmap(one_row, in_axes=(None, 0))(tables, indexed)
+
+  return examples._replace(
+      meta_features={
+          entity_type: encode_rows(indexed, readers.meta[entity_type])
+          for entity_type, indexed in examples.meta_features.items()
+      },
+      features=encode_rows(examples.features, readers.regular),
+  )
+
+
+def _embed(
+    meta_params: types.Params,
+    meta_features: dict[types.EntityType, jax.Array],
+    *,
+    config: config_lib.MetaBlockConfig,
+) -> dict[types.EntityType, jax.Array]:
+  one_row = functools.partial(meta_block.apply, config=config)
+  return {
+      entity_type: jax.vmap(one_row, in_axes=(None, 0))(
+          meta_params[entity_type], rows
+      )
+      for entity_type, rows in meta_features.items()
+  }

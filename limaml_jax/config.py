@@ -1,0 +1,278 @@
+"""Settings of the library: frozen, typed, printable; no flag is read here."""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+
+from limaml_jax import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtocolConfig:
+  """Which events train, which are tested, and how often embeddings refresh.
+
+  Attributes:
+    split: 'within_entity' tests the last `test_fraction` of each entity's
+      events; 'by_time' tests events in [train_end, test_end).
+    test_fraction: of each entity's events, for 'within_entity'.
+    new_entity_fraction: of the entities, for 'within_entity': held out of
+      training as newcomers, who are tested right after 0, 3 or 12 events.
+    validation_start: ISO time with zone, for 'by_time'.
+    train_end: ISO time with zone, for 'by_time'.
+    test_end: ISO time with zone, for 'by_time'.
+    refresh_hours: embeddings are regenerated this often from `train_end` on;
+      0 generates them once.
+    phase: 'test', or 'validation' which hides every test event and tests the
+      window just before it (what settings are searched on).
+  """
+
+  split: str = 'within_entity'
+  test_fraction: float = 0.2
+  new_entity_fraction: float = 0.0
+  validation_start: str = ''
+  train_end: str = ''
+  test_end: str = ''
+  refresh_hours: int = 0
+  phase: str = 'test'
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where the log lies and how it becomes tasks.
+
+  Attributes:
+    schema: TOML file under experiments/schemas, or any path to one.
+    task_entity: entity type that is adapted.
+    min_count: a category rarer than this in training rows shares the
+      out-of-vocabulary row.
+  """
+
+  schema: str = 'ml100k'
+  task_entity: str = 'user'
+  min_count: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeConfig:
+  """How episodes are drawn from tasks and padded.
+
+  Attributes:
+    tasks_per_step: T, tasks in one meta-batch.
+    support_buckets: padded support sizes, ascending; the last one caps the
+      support at the entity's latest events.
+    query_buckets: padded query sizes, ascending; the last one caps a query.
+    support_dropout: probability that an episode keeps only a random number of
+      its latest support rows, zero included; at zero it also forgets the
+      entity's ID, so that cold start is trained.
+    task_weighting: 'task' counts every task alike in the meta loss, 'row' by
+      its number of query rows.
+  """
+
+  tasks_per_step: int = 256
+  support_buckets: tuple[int, ...] = (4, 16)
+  query_buckets: tuple[int, ...] = (4, 16)
+  support_dropout: float = 0.2
+  task_weighting: str = 'row'
+
+
+@dataclasses.dataclass(frozen=True)
+class MetaBlockConfig:
+  """The adapted half of the network.
+
+  Attributes:
+    kind: 'mlp' maps the entity's features; 'id_embedding' is a row of the
+      entity's own plus, where the entity has features, an MLP of them.
+    widths: of the hidden layers.
+    embedding_size: E, numbers in a meta embedding.
+    pooling: 'latest', 'mean' or 'max' over a task's support rows, where the
+      meta features vary from row to row.
+  """
+
+  kind: str = 'mlp'
+  widths: tuple[int, ...] = (64,)
+  embedding_size: int = 32
+  pooling: str = 'latest'
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalBlockConfig:
+  """The shared half of the network, all that runs online.
+
+  Attributes:
+    widths: of the hidden layers.
+    num_cross_layers: cross layers (DCN-v2) in front of the hidden layers.
+    wide: adds a linear path from the inputs to the logit.
+  """
+
+  widths: tuple[int, ...] = (128, 64)
+  num_cross_layers: int = 0
+  wide: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """Both halves and the embedding tables in front of them.
+
+  Attributes:
+    meta_block: the adapted half.
+    global_block: the shared half.
+    max_table_dimension: columns of the largest embedding tables; small
+      vocabularies get fewer, 2 V^(1/4).
+    table_init_scale: standard deviation of a table's initial values.
+  """
+
+  meta_block: MetaBlockConfig = MetaBlockConfig()
+  global_block: GlobalBlockConfig = GlobalBlockConfig()
+  max_table_dimension: int = 16
+  table_init_scale: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class InnerLoopConfig:
+  """Adaptation of the meta block on one support set.
+
+  Attributes:
+    num_steps: K; 0 is ordinary training without adaptation.
+    learning_rate: of every step, and where learned rates start.
+    learned_rates: learns one rate per parameter array and step.
+    first_order: drops the second derivatives (FOMAML).
+  """
+
+  num_steps: int = 2
+  learning_rate: float = 1.0
+  learned_rates: bool = False
+  first_order: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class OuterLoopConfig:
+  """Meta-training.
+
+  Attributes:
+    num_epochs: passes over the training rows, each a query row once.
+    learning_rate: peak rate of Adam for the dense parameters.
+    table_learning_rate: peak rate of Adam for gathered table rows.
+    weight_decay: decoupled, of dense kernels and of gathered table rows.
+    warmup_fraction: of all steps, linear; then cosine decay to a tenth.
+    gradient_clip: global norm of the dense gradient.
+  """
+
+  num_epochs: int = 3
+  learning_rate: float = 2e-3
+  table_learning_rate: float = 2e-3
+  weight_decay: float = 1e-4
+  warmup_fraction: float = 0.05
+  gradient_clip: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """The run around meta-training.
+
+  Attributes:
+    seed: of initialization, order of tasks and support dropout.
+    log_every: outer steps between metric records.
+    checkpoint_every: outer steps between checkpoints; the last step is always
+      saved.
+    mesh_rows: devices along mesh axis `rows`, which embedding tables shard
+      over; the rest form axis `tasks`.
+  """
+
+  seed: int = 0
+  log_every: int = 20
+  checkpoint_every: int = 500
+  mesh_rows: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RefreshConfig:
+  """Generation of meta embeddings.
+
+  Attributes:
+    entities_per_chunk: N, adapted at once.
+    max_age_hours: an embedding older than this is served as STALE; 0 never.
+  """
+
+  entities_per_chunk: int = 2048
+  max_age_hours: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """One experiment: everything that decides its result."""
+
+  data: DataConfig = DataConfig()
+  protocol: ProtocolConfig = ProtocolConfig()
+  episodes: EpisodeConfig = EpisodeConfig()
+  model: ModelConfig = ModelConfig()
+  inner_loop: InnerLoopConfig = InnerLoopConfig()
+  outer_loop: OuterLoopConfig = OuterLoopConfig()
+  training: TrainingConfig = TrainingConfig()
+  refresh: RefreshConfig = RefreshConfig()
+
+
+_CHOICES = {
+    'protocol.split': ('within_entity', 'by_time'),
+    'protocol.phase': ('test', 'validation'),
+    'episodes.task_weighting': ('task', 'row'),
+    'model.meta_block.kind': ('mlp', 'id_embedding'),
+    'model.meta_block.pooling': ('latest', 'mean', 'max'),
+}
+
+
+def flatten(config: Config) -> dict[str, object]:
+  """Returns every setting by its dotted name."""
+  return _flatten(dataclasses.asdict(config), '')
+
+
+def _flatten(settings: Mapping[str, object], prefix: str) -> dict[str, object]:
+  flat = {}
+  for name, value in settings.items():
+    if isinstance(value, Mapping):
+      flat |= _flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def override(config: Config, settings: Mapping[str, object]) -> Config:
+  """Returns the configuration with settings replaced, by dotted name.
+
+  Raises:
+    InputError: for an unknown name, a value of another type, or one that is
+      not among the choices.
+  """
+  known = flatten(config)
+  for name, value in settings.items():
+    if name not in known:
+      nearest = difflib.get_close_matches(name, known, n=1)
+      hint = f'; did you mean {nearest[0]}?' if nearest else ''
+      raise errors.InputError(f'setting {name}: unknown{hint}')
+    config = _replace(config, name.split('.'), _convert(name, value, known))
+  for name, choices in _CHOICES.items():
+    value = flatten(config)[name]
+    if value not in choices:
+      raise errors.InputError(
+          f'setting {name} is {value!r}; choose one of {", ".join(choices)}'
+      )
+  return config
+
+
+def _convert(name: str, value: object, known: Mapping[str, object]) -> object:
+  wanted = type(known[name])
+  if wanted is float and type(value) is int:
+    return float(value)
+  if wanted is tuple and isinstance(value, list | tuple):
+    return tuple(value)
+  if type(value) is not wanted:
+    raise errors.InputError(
+        f'setting {name} is {value!r}; it must be of type {wanted.__name__}'
+    )
+  return value
+
+
+def _replace(config, path: list[str], value: object):
+  name, *rest = path
+  if rest:
+    value = _replace(getattr(config, name), rest, value)
+  return dataclasses.replace(config, **{name: value})

@@ -1,0 +1,1 @@
+"""Logs to point-in-time tasks to padded, masked meta-batches."""

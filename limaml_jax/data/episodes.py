@@ -1,0 +1,214 @@
+"""Plans episodes and assembles them into padded, masked meta-batches.
+
+An episode is a run of at most Q consecutive training events of one entity
+(its query) and the S latest events strictly before the run's cutoff (its
+support). Where embeddings refresh at fixed times, a run never crosses one and
+the cutoff is the refresh before it: training sees support as old as serving
+will. Elsewhere the cutoff is the time of the run's first event.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.data import dataset
+
+
+class EpisodeIndex(NamedTuple):
+  """Where the rows of M episodes lie among a TaskTable's events.
+
+  Attributes:
+    entity: [M] int64.
+    support_start: [M] int64.
+    support_stop: [M] int64; no event from here on is ever support.
+    query_start: [M] int64.
+    query_stop: [M] int64.
+  """
+
+  entity: np.ndarray
+  support_start: np.ndarray
+  support_stop: np.ndarray
+  query_start: np.ndarray
+  query_stop: np.ndarray
+
+  def take(self, indices: np.ndarray) -> 'EpisodeIndex':
+    """Returns the episodes at `indices`."""
+    return EpisodeIndex(*(column[indices] for column in self))
+
+
+class FeatureNames(NamedTuple):
+  """Which raw features go where.
+
+  Attributes:
+    meta: read by the meta block.
+    regular: read by the global block.
+  """
+
+  meta: tuple[str, ...]
+  regular: tuple[str, ...]
+
+
+def first_at_or_after(
+    table: dataset.TaskTable, entities: np.ndarray, times: np.ndarray | int
+) -> np.ndarray:
+  """Returns the first event of each entity at or after a time, [M].
+
+  It is the entity's end of events where there is none. Everything before it
+  is strictly earlier than the time.
+  """
+  return np.searchsorted(_time_keys(table), _pack(entities, times))
+
+
+def _time_keys(table: dataset.TaskTable) -> np.ndarray:
+  """One ascending integer per event: entity, then time."""
+  entities = np.repeat(
+      np.arange(len(table.entity_keys)), np.diff(table.offsets)
+  )
+  return _pack(entities, table.timestamps)
+
+
+def _pack(entities: np.ndarray, times: np.ndarray | int) -> np.ndarray:
+  # Times are below 2^33 (year 2242), which is validated when they enter.
+  return (np.asarray(entities, np.int64) << 34) + times
+
+
+def support_sizes(
+    table: dataset.TaskTable, entities: np.ndarray, cutoffs: np.ndarray | int
+) -> np.ndarray:
+  """Counts each entity's events strictly before its cutoff, [M]."""
+  stops = first_at_or_after(table, entities, cutoffs)
+  return stops - table.offsets[entities]
+
+
+def plan(
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    config: config_lib.EpisodeConfig,
+) -> EpisodeIndex:
+  """Divides all training events into episodes, each event a query row once."""
+  entities = np.repeat(np.arange(len(table.entity_keys)), table.num_train)
+  within = np.arange(entities.size) - np.repeat(
+      np.cumsum(table.num_train) - table.num_train, table.num_train
+  )
+  events = table.offsets[entities] + within
+  times = table.timestamps[events]
+  if info.refresh_seconds:
+    periods = (times - info.cutoffs[0]) // info.refresh_seconds
+  else:
+    periods = np.zeros_like(times)
+  breaks = (np.diff(entities) != 0) | (np.diff(periods) != 0)
+  run_starts = np.flatnonzero(np.concatenate([[entities.size > 0], breaks]))
+  run_sizes = np.diff(np.append(run_starts, entities.size))
+  in_run = np.arange(entities.size) - np.repeat(run_starts, run_sizes)
+  starts = np.flatnonzero(in_run % config.query_buckets[-1] == 0)
+  stops = np.append(starts[1:], entities.size)
+  if info.refresh_seconds:
+    cutoffs = info.cutoffs[0] + periods[starts] * info.refresh_seconds
+  else:
+    cutoffs = times[starts]
+  query_start = events[starts]
+  return make_index(
+      table,
+      entities[starts],
+      cutoffs,
+      support_cap=config.support_buckets[-1],
+      query_start=query_start,
+      query_stop=query_start + (stops - starts),
+  )
+
+
+def make_index(
+    table: dataset.TaskTable,
+    entities: np.ndarray,
+    cutoffs: np.ndarray | int,
+    *,
+    support_cap: int,
+    query_start: np.ndarray | None = None,
+    query_stop: np.ndarray | None = None,
+) -> EpisodeIndex:
+  """Indexes one episode per entity: support at a cutoff, and a given query.
+
+  Args:
+    table: all tasks.
+    entities: [M].
+    cutoffs: UTC seconds, [M] or one for all.
+    support_cap: most support rows, the latest ones.
+    query_start: first query event, [M]; no query when left out.
+    query_stop: end of the query events, [M].
+  """
+  entities = np.asarray(entities, np.int64)
+  stops = first_at_or_after(table, entities, cutoffs)
+  starts = np.maximum(stops - support_cap, table.offsets[entities])
+  nothing = np.zeros_like(stops)
+  return EpisodeIndex(
+      entity=entities,
+      support_start=starts,
+      support_stop=stops,
+      query_start=nothing if query_start is None else query_start,
+      query_stop=nothing if query_stop is None else query_stop,
+  )
+
+
+def assemble(
+    table: dataset.TaskTable,
+    index: EpisodeIndex,
+    *,
+    names: FeatureNames,
+    entity_type: types.EntityType,
+    num_support: int,
+    num_query: int,
+    weights: np.ndarray,
+) -> types.Episode:
+  """Gathers and pads episodes into one meta-batch, leaves [T, S or Q, ...].
+
+  An episode with entity -1 is a padding task: no row of it is real.
+  """
+  make = lambda start, stop, size: _gather_rows(
+      table, index.entity, start, stop, size, names, entity_type
+  )
+  return types.Episode(
+      support=make(index.support_start, index.support_stop, num_support),
+      query=make(index.query_start, index.query_stop, num_query),
+      weight=weights.astype(np.float32),
+  )
+
+
+def _gather_rows(
+    table: dataset.TaskTable,
+    entities: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    size: int,
+    names: FeatureNames,
+    entity_type: types.EntityType,
+) -> types.Examples:
+  """Pads event ranges to [T, size]; padding rows hold feature value 0."""
+  events = starts[:, None] + np.arange(size)
+  real = (events < stops[:, None]) & (entities >= 0)[:, None]
+  events = np.where(real, events, 0)
+  owners = np.maximum(entities, 0)[:, None]
+
+  def of_rows(name):
+    if name in table.event_features:
+      return _masked(table.event_features[name][events], real)
+    return _masked(
+        table.entity_features[name][np.broadcast_to(owners, real.shape)], real
+    )
+
+  def of_entity(name):
+    return table.entity_features[name][owners]
+
+  one_input = all(name in table.entity_features for name in names.meta)
+  of_input = of_entity if one_input else of_rows  # R = 1, else R = size.
+  return types.Examples(
+      meta_features={entity_type: {n: of_input(n) for n in names.meta}},
+      features={n: of_rows(n) for n in names.regular},
+      labels=_masked(table.labels[events], real),
+      mask=real.astype(np.float32),
+  )
+
+
+def _masked(rows: np.ndarray, real: np.ndarray) -> np.ndarray:
+  return np.where(real.reshape(real.shape + (1,) * (rows.ndim - 2)), rows, 0)

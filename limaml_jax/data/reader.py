@@ -1,0 +1,192 @@
+"""Reads meta-batches in a reproducible order that a checkpoint can resume.
+
+Grain indexes the plan by the global step, so the position of a reader is the
+number of the next step.
+"""
+
+import functools
+import threading
+from typing import NamedTuple
+
+import grain
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.data import dataset
+from limaml_jax.data import episodes
+
+
+class MetaBatch(NamedTuple):
+  """What one outer step learns from.
+
+  Attributes:
+    episodes: leaves [T, ...].
+    identity: number of each episode in the plan, -1 for padding, [T].
+  """
+
+  episodes: types.Episode
+  identity: np.ndarray
+
+
+class BatchPlan:
+  """Which episodes form which step's meta-batch: a random-access source.
+
+  Episodes of one bucket of padded sizes go together; each epoch shuffles them
+  and the order of the meta-batches. Every episode occurs once per epoch.
+  """
+
+  def __init__(
+      self,
+      index: episodes.EpisodeIndex,
+      *,
+      config: config_lib.EpisodeConfig,
+      num_epochs: int,
+      seed: int,
+  ):
+    self._config = config
+    self._num_epochs = num_epochs
+    self._seed = seed
+    self._members = _bucket_members(index, config)
+    self.steps_per_epoch = sum(
+        -(-members.size // config.tasks_per_step)
+        for members in self._members.values()
+    )
+    self._lock = threading.Lock()
+    self._epochs = functools.lru_cache(maxsize=2)(self._plan_epoch)
+
+  def __len__(self) -> int:
+    return self.steps_per_epoch * self._num_epochs
+
+  def __getitem__(self, step: int) -> tuple[tuple[int, int], np.ndarray]:
+    """Returns the padded sizes (S, Q) and the episodes, [T], of a step."""
+    epoch, position = divmod(int(step), self.steps_per_epoch)
+    with self._lock:  # Grain's threads ask for neighbouring steps at once.
+      return self._epochs(epoch)[position]
+
+  def _plan_epoch(self, epoch: int) -> list[tuple[tuple[int, int], np.ndarray]]:
+    rng = np.random.default_rng([self._seed, epoch])
+    num_tasks = self._config.tasks_per_step
+    batches = []
+    for sizes, members in sorted(self._members.items()):
+      order = rng.permutation(members)
+      padding = np.full(-order.size % num_tasks, -1)
+      rows = np.concatenate([order, padding]).reshape(-1, num_tasks)
+      batches += [(sizes, row) for row in rows]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _bucket_members(
+    index: episodes.EpisodeIndex, config: config_lib.EpisodeConfig
+) -> dict[tuple[int, int], np.ndarray]:
+  """Groups episodes by the smallest padded sizes that hold them."""
+  bucket_of = lambda buckets, sizes: np.asarray(buckets)[
+      np.searchsorted(buckets, sizes)
+  ]
+  support = bucket_of(
+      config.support_buckets, index.support_stop - index.support_start
+  )
+  query = bucket_of(config.query_buckets, index.query_stop - index.query_start)
+  members = {}
+  for sizes in sorted(set(zip(support.tolist(), query.tolist(), strict=True))):
+    chosen = (support == sizes[0]) & (query == sizes[1])
+    members[sizes] = np.flatnonzero(chosen)
+  return members
+
+
+class _DrawMetaBatch(grain.transforms.RandomMap):
+  """Drops support at random and assembles one step's meta-batch."""
+
+  def __init__(self, table, index, *, names, info, config):
+    self._table = table
+    self._index = index
+    self._names = names
+    self._info = info
+    self._config = config
+    self._mean_query = np.mean(index.query_stop - index.query_start)
+
+  def random_map(self, element, rng: np.random.Generator) -> MetaBatch:
+    (num_support, num_query), identity = element
+    chosen = self._index.take(np.maximum(identity, 0))
+    real = identity >= 0
+    chosen = chosen._replace(entity=np.where(real, chosen.entity, -1))
+    available = chosen.support_stop - chosen.support_start
+    kept = _drop_support(available, rng, self._config.support_dropout)
+    chosen = chosen._replace(support_start=chosen.support_stop - kept)
+    meta_batch = episodes.assemble(
+        self._table,
+        chosen,
+        names=self._names,
+        entity_type=self._info.entity_type,
+        num_support=num_support,
+        num_query=num_query,
+        weights=self._weights(chosen, real),
+    )
+    forgotten = (kept == 0) & (available > 0)
+    _forget_identity(
+        meta_batch, forgotten, self._info.entity_type, self._info.entity_feature
+    )
+    return MetaBatch(meta_batch, identity)
+
+  def _weights(self, chosen, real) -> np.ndarray:
+    if self._config.task_weighting == 'task':
+      return real.astype(np.float32)
+    return real * (chosen.query_stop - chosen.query_start) / self._mean_query
+
+
+def _drop_support(
+    available: np.ndarray, rng: np.random.Generator, probability: float
+) -> np.ndarray:
+  """Returns how many of its latest support rows each episode keeps, [T]."""
+  drops = rng.random(available.size) < probability
+  fewer = rng.integers(0, available + 1)
+  return np.where(drops, fewer, available)
+
+
+def _forget_identity(
+    meta_batch: types.Episode,
+    forgotten: np.ndarray,
+    entity_type: types.EntityType,
+    entity_feature: str,
+) -> None:
+  """Sets the entity's ID to out of vocabulary, in place, where forgotten."""
+  for examples in (meta_batch.support, meta_batch.query):
+    ids = examples.meta_features[entity_type].get(entity_feature)
+    if ids is not None:
+      ids[forgotten] = 0
+
+
+def make_reader(
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    *,
+    names: episodes.FeatureNames,
+    config: config_lib.Config,
+) -> tuple[grain.MapDataset, BatchPlan]:
+  """Returns meta-batches by global step, and the plan behind them.
+
+  Args:
+    table: all tasks.
+    info: of the dataset.
+    names: of the features that the network reads, and where they go.
+    config: `episodes`, `outer_loop.num_epochs` and `training.seed` are read.
+  """
+  seed = config.training.seed
+  index = episodes.plan(table, info, config.episodes)
+  batch_plan = BatchPlan(
+      index,
+      config=config.episodes,
+      num_epochs=config.outer_loop.num_epochs,
+      seed=seed,
+  )
+  draw = _DrawMetaBatch(
+      table, index, names=names, info=info, config=config.episodes
+  )
+  steps = grain.MapDataset.source(batch_plan).seed(seed).random_map(draw)
+  return steps, batch_plan
+
+
+def iterate(steps: grain.MapDataset) -> grain.DatasetIterator:
+  """Starts a prefetching iterator; Orbax saves and restores its position."""
+  options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+  return iter(steps.to_iter_dataset(options))

@@ -1,0 +1,56 @@
+"""Task layout: how features lie in the columns of a stored task.
+
+A stored task packs its features into up to four matrices: indices and numbers,
+of the entity and of its events. Columns follow the order of the
+specifications; a matrix without columns is left out. An array per feature
+would be four times slower to write and to read.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from limaml_jax import types
+
+
+def width(spec: types.FeatureSpec) -> int:
+  """Returns how many columns a feature takes."""
+  return max(spec.max_values, 1)
+
+
+def matrices(
+    specs: Sequence[types.FeatureSpec],
+) -> dict[str, list[types.FeatureSpec]]:
+  """Returns the features of each matrix that has any, in column order."""
+  groups: dict[str, list[types.FeatureSpec]] = {}
+  for spec in specs:
+    owner = 'entity' if spec.owner == 'entity' else 'event'
+    values = 'numbers' if spec.kind == 'numeric' else 'indices'
+    groups.setdefault(f'{owner}_{values}', []).append(spec)
+  return groups
+
+
+def pack(
+    features: types.Features,
+    specs: Sequence[types.FeatureSpec],
+) -> np.ndarray:
+  """Lays features side by side, [rows, columns]."""
+  columns = [features[spec.name] for spec in specs]
+  return np.concatenate(
+      [c if c.ndim == 2 else c[:, np.newaxis] for c in columns], axis=1
+  )
+
+
+def unpack(
+    matrix: np.ndarray, specs: Sequence[types.FeatureSpec]
+) -> types.Features:
+  """Takes apart what `pack` laid together."""
+  features: types.Features = {}
+  start = 0
+  for spec in specs:
+    columns = matrix[:, start:start + width(spec)]
+    start += width(spec)
+    features[spec.name] = np.ascontiguousarray(
+        columns if spec.max_values else columns[:, 0]
+    )
+  return features

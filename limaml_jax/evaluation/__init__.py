@@ -1,0 +1,1 @@
+"""How good scored rows are: metrics, cohorts, intervals, baselines, report."""

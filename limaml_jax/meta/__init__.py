@@ -1,0 +1,1 @@
+"""Learning on one task, and meta-learning over many; knows no network."""

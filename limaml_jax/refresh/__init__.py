@@ -1,0 +1,1 @@
+"""The daily job: adapt every entity, write a snapshot, publish it."""

@@ -1,0 +1,135 @@
+"""Environment: snapshots that this process has open, each of them once.
+
+LMDB refuses to open a file twice in one process, so readers share, and the
+last one to let go closes.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import itertools
+import os
+import pathlib
+import threading
+
+import lmdb
+import numpy as np
+
+from limaml_jax.store import database as database_lib
+from limaml_jax.store import manifest as manifest_lib
+from limaml_jax.store import record as record_lib
+
+# A watermark that no record has.
+_ABSENT = np.iinfo(np.int64).min
+_lock = threading.Lock()
+# (device, inode) of data.mdb -> open snapshot. An inode cannot be used again
+# while the file is open, which a path can.
+_open: dict[tuple[int, int], 'OpenSnapshot'] = {}
+
+
+@dataclasses.dataclass(eq=False)
+class OpenSnapshot:
+  """A snapshot that somebody in this process reads.
+
+  Attributes:
+    path: of its folder.
+    manifest: of the snapshot.
+    database: of its records.
+    layout: of a record.
+    default: the default embedding, float32 [E].
+    identity: of its file.
+    num_holders: who have acquired but not released it.
+  """
+
+  path: pathlib.Path
+  manifest: manifest_lib.Manifest
+  database: lmdb.Environment
+  layout: np.dtype
+  default: np.ndarray
+  identity: tuple[int, int]
+  num_holders: int = 1
+
+  def read(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns who is present, [n] bool, and records, [n].
+
+    Raises:
+      InputError: if the file turns out to be corrupt.
+    """
+    absent = np.array((_ABSENT, 0), self.layout).tobytes()
+    encoded = _encode(keys)
+    try:
+      with self.database.begin(buffers=True) as transaction:
+        # The buffers die with the transaction; joining copies them. No
+        # bytecode runs per key.
+        joined = b''.join(
+            map(transaction.get, encoded, itertools.repeat(absent))
+        )
+    except lmdb.Error as error:
+      raise database_lib.corrupt(self.path, str(error)) from error
+    if len(joined) != len(keys) * self.layout.itemsize:
+      raise database_lib.corrupt(self.path, 'a record has the wrong size')
+    records = np.frombuffer(joined, self.layout)
+    return records['watermark'] != _ABSENT, records
+
+
+def acquire(path: pathlib.Path) -> OpenSnapshot:
+  """Opens a snapshot, or shares it if this process has it open.
+
+  Args:
+    path: of the snapshot's folder.
+
+  Returns:
+    The open snapshot; `release` it.
+
+  Raises:
+    InputError: if its manifest or data is absent, torn or corrupt.
+  """
+  try:
+    status = os.stat(database_lib.file_path(path))
+  except OSError as error:
+    raise database_lib.corrupt(path, str(error)) from error
+  identity = (status.st_dev, status.st_ino)
+  with _lock:
+    opened = _open.get(identity)
+    if opened is not None:
+      opened.num_holders += 1
+      return opened
+    manifest = manifest_lib.read(path / 'manifest.json')
+    opened = OpenSnapshot(
+        path=path,
+        manifest=manifest,
+        database=database_lib.open_read_only(path, manifest.count),
+        layout=record_lib.layout(manifest.dimension, manifest.dtype),
+        default=np.array(manifest.default_embedding, np.float32),
+        identity=identity,
+    )
+    _open[identity] = opened
+    return opened
+
+
+def share(opened: OpenSnapshot) -> None:
+  """Adds a holder to a snapshot that the caller knows to be held."""
+  with _lock:
+    opened.num_holders += 1
+
+
+def release(opened: OpenSnapshot) -> None:
+  """Lets go of a snapshot; the last holder closes it."""
+  with _lock:
+    opened.num_holders -= 1
+    if not opened.num_holders:
+      del _open[opened.identity]
+      opened.database.close()
+
+
+def _encode(keys: Sequence[str]) -> list[bytes]:
+  """Encodes keys, among them some that no snapshot can hold."""
+  try:
+    encoded = list(map(str.encode, keys))
+  except UnicodeEncodeError:
+    encoded = [key.encode('utf-8', 'surrogatepass') for key in keys]
+  lengths = list(map(len, encoded))
+  if keys and not 0 < min(lengths) <= max(lengths) <= record_lib.MAX_KEY_BYTES:
+    # LMDB refuses such a key; one byte that is no UTF-8 is merely absent.
+    longest = record_lib.MAX_KEY_BYTES
+    encoded = [k if 0 < len(k) <= longest else b'\xff' for k in encoded]
+  return encoded

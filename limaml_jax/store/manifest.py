@@ -1,0 +1,177 @@
+"""Manifest: what a snapshot is, in JSON beside its data."""
+
+from collections.abc import Callable
+import dataclasses
+import json
+import math
+import numbers
+import pathlib
+import re
+from typing import Any
+
+from limaml_jax import errors
+from limaml_jax.store import directory
+
+DTYPES = ('float32', 'float16')
+_ADVICE = 'roll back to another version, or write the snapshot again'
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """Description of one snapshot; times are UTC seconds.
+
+  Attributes:
+    version: of the snapshot, also the name of its folder.
+    entity_type: whose meta embeddings these are, e.g. 'user'.
+    fingerprint: of the model that made them; only its global block can use
+      them.
+    dimension: E, numbers in a meta embedding.
+    dtype: that vectors are stored in, 'float32' or 'float16'.
+    count: of entities.
+    cutoff: last event time visible to the refresh.
+    watermark: largest of the entities' watermarks, -1 if none has any.
+    created: when the refresh ran.
+    default_embedding: served to an entity without a vector, [E].
+    checksum: SHA-256 of keys and records, see `database.checksum`; the same
+      whatever engine stores them.
+    data_checksum: SHA-256 of the file data.mdb.
+  """
+
+  version: str
+  entity_type: str
+  fingerprint: str
+  dimension: int
+  dtype: str
+  count: int
+  cutoff: int
+  watermark: int
+  created: int
+  default_embedding: tuple[float, ...]
+  checksum: str
+  data_checksum: str
+
+  def __post_init__(self):
+    for name, (is_valid, requirement) in _RULES.items():
+      value = getattr(self, name)
+      if not is_valid(value):
+        raise errors.InputError(
+            f'field {name!r} is {str(value)[:80]!r}; it must be {requirement}'
+        )
+    if len(self.default_embedding) != self.dimension:
+      raise errors.InputError(
+          f"field 'default_embedding' has {len(self.default_embedding)} "
+          f"numbers; field 'dimension' says {self.dimension}"
+      )
+
+
+def to_json(manifest: Manifest) -> str:
+  """Returns the text that `from_json` reads."""
+  # NumPy's integers are no numbers to json.
+  return json.dumps(dataclasses.asdict(manifest), indent=2, default=int) + '\n'
+
+
+def from_json(text: str, path: pathlib.Path) -> Manifest:
+  """Reads a manifest.
+
+  Args:
+    text: of the file.
+    path: of the file, for messages.
+
+  Returns:
+    The manifest, every field valid.
+
+  Raises:
+    InputError: on anything else; names the field.
+  """
+  try:
+    fields = json.loads(text)
+  except ValueError as error:
+    raise errors.InputError(f'{path}: not JSON ({error}); {_ADVICE}') from error
+  if not isinstance(fields, dict):
+    raise errors.InputError(f'{path}: not a JSON object; {_ADVICE}')
+  for name in sorted(_RULES.keys() ^ fields.keys()):
+    state = 'missing' if name in _RULES else 'unknown'
+    raise errors.InputError(f'{path}: field {name!r} is {state}; {_ADVICE}')
+  if isinstance(fields['default_embedding'], list):
+    fields['default_embedding'] = tuple(fields['default_embedding'])
+  try:
+    return Manifest(**fields)
+  except errors.InputError as error:
+    raise errors.InputError(f'{path}: {error}; {_ADVICE}') from error
+
+
+def read(path: pathlib.Path) -> Manifest:
+  """Reads the manifest of a published or unpublished snapshot.
+
+  Args:
+    path: ROOT/<entity_type>/snapshots/<version>/manifest.json.
+
+  Returns:
+    The manifest, in accord with its place.
+
+  Raises:
+    InputError: if it is absent, invalid, or belongs elsewhere.
+  """
+  try:
+    text = path.read_text(encoding='utf-8')
+  except (OSError, UnicodeDecodeError) as error:
+    message = f'{path}: unreadable ({error}); {_ADVICE}'
+    raise errors.InputError(message) from error
+  manifest = from_json(text, path)
+  place = {
+      'version': path.parent.name,
+      'entity_type': path.parent.parent.parent.name,
+  }
+  for name, expected in place.items():
+    if getattr(manifest, name) != expected:
+      raise errors.InputError(
+          f'{path}: field {name!r} is {getattr(manifest, name)!r}, the folder '
+          f'says {expected!r}; {_ADVICE}'
+      )
+  return manifest
+
+
+def _is_number(value: Any, kind: type) -> bool:
+  # JSON's true is a number to Python.
+  return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _integer_from(minimum: int) -> tuple[Callable[[Any], bool], str]:
+  return (
+      lambda x: _is_number(x, numbers.Integral) and x >= minimum,
+      f'an integer, {minimum} or more',
+  )
+
+
+def _is_vector(value: Any) -> bool:
+  return isinstance(value, tuple) and all(
+      _is_number(x, numbers.Real) and math.isfinite(x) for x in value
+  )
+
+
+def _text_like(
+    pattern: str, requirement: str
+) -> tuple[Callable[[Any], bool], str]:
+  return (
+      lambda x: isinstance(x, str) and bool(re.fullmatch(pattern, x)),
+      requirement,
+  )
+
+
+_TEXT = _text_like('(?s).+', 'a text')
+_SHA256 = _text_like('[0-9a-f]{64}', '64 hexadecimal digits')
+# Field -> what it must be; all fields of a manifest.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'version': _text_like(directory.VERSION_PATTERN.pattern, '8 digits'),
+    'entity_type': _TEXT,
+    'fingerprint': _TEXT,
+    'dimension': _integer_from(1),
+    'dtype': _text_like('|'.join(DTYPES), ' or '.join(DTYPES)),
+    'count': _integer_from(0),
+    'cutoff': _integer_from(0),
+    'watermark': _integer_from(-1),
+    'created': _integer_from(0),
+    'default_embedding': (_is_vector, 'a list of finite numbers'),
+    'checksum': _SHA256,
+    'data_checksum': _SHA256,
+}

@@ -1,0 +1,123 @@
+"""Record: what a snapshot holds of one entity, as bytes.
+
+A record is the entity's watermark (8 bytes, little-endian, signed) and its
+meta embedding ([E], little-endian). Its key is the entity's key in UTF-8.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import errors
+
+MAX_KEY_BYTES = 511  # LMDB's limit.
+_ROWS_PER_SLICE = 65536
+
+
+class Chunk(NamedTuple):
+  """Part of a snapshot on its way into the store.
+
+  Attributes:
+    keys: of N entities.
+    vectors: their meta embeddings, [N, E].
+    watermarks: time of the latest event that each one's embedding has seen,
+      UTC seconds, or -1 if it has seen none, [N].
+  """
+
+  keys: Sequence[str]
+  vectors: np.ndarray
+  watermarks: np.ndarray
+
+
+def layout(dimension: int, dtype: str) -> np.dtype:
+  """Returns the structured type of a record."""
+  vector = np.dtype(dtype).newbyteorder('<')
+  return np.dtype([('watermark', '<i8'), ('vector', vector, (dimension,))])
+
+
+def pack(
+    chunk: Chunk, *, layout: np.dtype, cutoff: int
+) -> Iterator[tuple[list[bytes], np.ndarray]]:
+  """Turns a chunk into records in ascending order of their keys.
+
+  A key that comes twice is left to the database, which sees all chunks.
+
+  Args:
+    chunk: N entities in any order; may be none.
+    layout: of a record.
+    cutoff: last event time that the embeddings may have seen, UTC seconds.
+
+  Yields:
+    Encoded keys and their records, a slice at a time, so that a large chunk
+    is never copied whole.
+
+  Raises:
+    InputError: on arrays that do not fit each other, an impossible key, a
+      vector that is not finite in the record's type, or a watermark after the
+      cutoff.
+  """
+  chunk = Chunk(
+      chunk.keys, np.asarray(chunk.vectors), np.asarray(chunk.watermarks)
+  )
+  _check_shapes(chunk, layout['vector'].shape[0])
+  keys = [_encode(key) for key in chunk.keys]
+  order = sorted(range(len(keys)), key=keys.__getitem__)
+  keys = [keys[i] for i in order]
+  for start in range(0, len(keys), _ROWS_PER_SLICE):
+    rows = slice(start, start + _ROWS_PER_SLICE)
+    records = np.empty(len(keys[rows]), layout)
+    with np.errstate(over='ignore'):  # Infinity is refused below.
+      records['vector'] = chunk.vectors[order[rows]]
+    records['watermark'] = chunk.watermarks[order[rows]]
+    _check_values(keys[rows], records, cutoff)
+    yield keys[rows], records
+
+
+def _check_shapes(chunk: Chunk, dimension: int) -> None:
+  num_keys = len(chunk.keys)
+  expected = {
+      'vectors': ((num_keys, dimension), 'fiu', 'numbers'),
+      'watermarks': ((num_keys,), 'iu', 'integers'),
+  }
+  for name, (shape, kinds, numbers) in expected.items():
+    array = getattr(chunk, name)
+    # An empty list has no type of its own.
+    if array.shape != shape or (array.size and array.dtype.kind not in kinds):
+      raise errors.InputError(
+          f'{name}: {array.dtype} {list(array.shape)} for {num_keys} keys of '
+          f'dimension {dimension}; pass {numbers} {list(shape)}'
+      )
+
+
+def _check_values(keys: list[bytes], records: np.ndarray, cutoff: int) -> None:
+  vectors, times = records['vector'], records['watermark']
+  finite = np.isfinite(vectors).all(axis=1)
+  if not finite.all():
+    raise errors.InputError(
+        f'entity {keys[np.argmin(finite)].decode()!r}: its vector is not '
+        f'finite in {vectors.dtype.name}; mend the model, or store more bits'
+    )
+  possible = (times >= -1) & (times <= cutoff)
+  if not possible.all():
+    i = np.argmin(possible)
+    raise errors.InputError(
+        f'entity {keys[i].decode()!r}: its watermark {times[i]} is not between '
+        f'-1 and the cutoff {cutoff}; no embedding may see a later event'
+    )
+
+
+def _encode(key: str) -> bytes:
+  try:
+    encoded = key.encode()
+  except (AttributeError, UnicodeEncodeError) as error:
+    raise errors.InputError(
+        f'entity {key!r}: not a text that UTF-8 can hold; mend the key'
+    ) from error
+  if not 0 < len(encoded) <= MAX_KEY_BYTES:
+    raise errors.InputError(
+        f'entity {key!r}: its key has {len(encoded)} bytes, '
+        f'1 to {MAX_KEY_BYTES} are possible; shorten or hash it'
+    )
+  return encoded

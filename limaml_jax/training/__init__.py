@@ -1,0 +1,1 @@
+"""Meta-training on devices: state, sharded updates, checkpoints, the loop."""

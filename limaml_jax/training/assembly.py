@@ -1,0 +1,80 @@
+"""Puts a run together: network, losses, reader and optimizers from settings.
+
+Every binary that trains or restores goes through here, so that they all mean
+the same thing by a configuration.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.blocks import model as model_lib
+from limaml_jax.data import dataset
+from limaml_jax.data import episodes
+from limaml_jax.meta import task_loss
+from limaml_jax.training import checkpoint
+from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import optimizer
+from limaml_jax.training import state as state_lib
+
+
+class Assembly(NamedTuple):
+  """What a configuration means for one dataset.
+
+  Attributes:
+    model: the network.
+    loss_fn: mean loss of one encoded task.
+    names: of the features that the network reads.
+    mesh: of the devices.
+  """
+
+  model: model_lib.Model
+  loss_fn: types.TaskLossFn
+  names: episodes.FeatureNames
+  mesh: jax.sharding.Mesh
+
+
+def assemble(
+    config: config_lib.Config, info: dataset.DatasetInfo
+) -> Assembly:
+  """Builds the network of a configuration for a prepared dataset."""
+  model = model_lib.make_model(
+      config,
+      specs=info.features,
+      entity_type=info.entity_type,
+      entity_feature=info.entity_feature,
+  )
+  return Assembly(
+      model=model,
+      loss_fn=task_loss.make_task_loss(model.embed, model.logit),
+      names=episodes.FeatureNames(
+          meta=tuple(spec.name for spec in model.meta_specs),
+          regular=tuple(spec.name for spec in model.global_specs),
+      ),
+      mesh=mesh_lib.make_mesh(config.training.mesh_rows),
+  )
+
+
+def make_optimizers(
+    config: config_lib.Config, num_steps: int
+) -> state_lib.Optimizers:
+  """Returns the outer loop's optimizers for a run of `num_steps` steps."""
+  return state_lib.Optimizers(
+      dense=optimizer.dense_optimizer(config.outer_loop, num_steps),
+      table=optimizer.table_optimizer(config.outer_loop, num_steps),
+  )
+
+
+def abstract_state(
+    config: config_lib.Config, assembly: Assembly
+) -> state_lib.TrainState:
+  """Describes the state of a run, for restoring it."""
+  optimizers = make_optimizers(config, num_steps=1)
+  create = lambda key: state_lib.make_state(
+      key, assembly.model.init, optimizers, assembly.mesh
+  )
+  state = jax.eval_shape(create, jax.random.key(0))
+  shardings = state_lib.state_shardings(state, assembly.mesh)
+  return checkpoint.abstract(state, shardings)

@@ -1,0 +1,155 @@
+"""Checkpoints of meta-training: state and reader position, together.
+
+WORKDIR/config.json      what the run was asked to do, and with which data
+WORKDIR/checkpoints/N/   after N outer steps (Orbax)
+"""
+
+import contextlib
+import json
+import pathlib
+
+from etils import epath
+import grain
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax.training import state as state_lib
+
+CONFIG_FILE = 'config.json'
+_CHECKPOINTS_DIR = 'checkpoints'
+_KEPT = 2
+_DATA = 'dataset fingerprint'
+
+
+def settle_config(
+    workdir: pathlib.Path, config: config_lib.Config, data_fingerprint: str
+) -> None:
+  """Writes config.json, or refuses to continue a run that was another.
+
+  Raises:
+    InputError: if `workdir` holds a run with other settings or data; it names
+      the differences.
+  """
+  path = workdir / CONFIG_FILE
+  wanted = config_lib.flatten(config) | {_DATA: data_fingerprint}
+  wanted = json.loads(json.dumps(wanted))
+  if not path.exists():
+    workdir.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(wanted, indent=2))
+    temporary.replace(path)
+    return
+  found = json.loads(path.read_text())
+  differences = [
+      f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
+      for name in sorted(found.keys() | wanted.keys())
+      if found.get(name) != wanted.get(name)
+  ]
+  if differences:
+    raise errors.InputError(
+        f'{path}: this run was started differently: {"; ".join(differences)}. '
+        'Choose another --workdir, or restore the settings to resume'
+    )
+
+
+def load_config(
+    workdir: pathlib.Path, data_fingerprint: str
+) -> config_lib.Config:
+  """Reads the settings of the run in `workdir`.
+
+  Raises:
+    InputError: if there is no run, or it was trained on other data.
+  """
+  path = workdir / CONFIG_FILE
+  if not path.exists():
+    raise errors.InputError(
+        f'{path}: not found; run `python -m experiments.train` first'
+    )
+  settings = json.loads(path.read_text())
+  if settings.pop(_DATA) != data_fingerprint:
+    raise errors.InputError(
+        f'{path}: the run was trained on another dataset than --data; pass '
+        'the directory that it was trained on'
+    )
+  return config_lib.override(config_lib.Config(), settings)
+
+
+class Checkpoints(contextlib.AbstractContextManager):
+  """Saves and restores {state, reader position} of one run."""
+
+  def __init__(self, workdir: pathlib.Path):
+    directory = epath.Path(workdir.absolute() / _CHECKPOINTS_DIR)
+    policies = ocp.training.preservation_policies
+    self._checkpointer = ocp.training.Checkpointer(
+        directory,
+        save_decision_policy=(
+            ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+        ),
+        preservation_policy=policies.LatestN(_KEPT),
+        cleanup_tmp_directories=True,
+    )
+
+  def __exit__(self, *_):
+    self._checkpointer.close()
+
+  @property
+  def latest_step(self) -> int | None:
+    """Number of outer steps in the newest checkpoint, None without any."""
+    latest = self._checkpointer.latest
+    return None if latest is None else latest.step
+
+  def save(
+      self,
+      step: int,
+      state: state_lib.TrainState,
+      reader: grain.DatasetIterator,
+  ) -> None:
+    """Saves after `step` completed outer steps; a step is saved once."""
+    if step == self.latest_step:
+      return
+    # Waits: the state is donated to the next step, and the position that
+    # Grain reports must be of this one.
+    saved = self._checkpointer.save_checkpointables(
+        step, {'state': state, 'reader': reader}
+    )
+    if not saved:
+      raise RuntimeError(f'Orbax declined to save step {step}')
+
+  def restore(
+      self,
+      abstract_state: state_lib.TrainState,
+      reader: grain.DatasetIterator,
+  ) -> state_lib.TrainState:
+    """Restores the newest state, and moves `reader` to where it was."""
+    restored = self._checkpointer.load_checkpointables(
+        self.latest_step, {'state': abstract_state, 'reader': reader}
+    )
+    return restored['state']
+
+  def restore_state(
+      self, abstract_state: state_lib.TrainState
+  ) -> state_lib.TrainState:
+    """Restores the newest state alone, for those who only read it.
+
+    Raises:
+      InputError: if there is no checkpoint.
+    """
+    if self.latest_step is None:
+      raise errors.InputError(
+          f'{self._checkpointer.directory}: no checkpoint; run '
+          '`python -m experiments.train` first'
+      )
+    restored = self._checkpointer.load_checkpointables(
+        self.latest_step, {'state': abstract_state}
+    )
+    return restored['state']
+
+
+def abstract(
+    state: state_lib.TrainState, shardings: state_lib.TrainState
+) -> state_lib.TrainState:
+  """Describes where and in what shape a state is to be restored."""
+  describe = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+  return jax.tree.map(describe, state, shardings)

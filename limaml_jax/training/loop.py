@@ -1,0 +1,184 @@
+"""The loop: restore or create; dispatch, report the step before, save."""
+
+from collections.abc import Callable
+import json
+import logging
+import pathlib
+import time
+
+import jax
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax.data import dataset
+from limaml_jax.data import reader as reader_lib
+from limaml_jax.meta import outer_loop
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
+from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import state as state_lib
+from limaml_jax.training import writers
+
+_LOGGER = logging.getLogger(__name__)
+
+NAN_REPORT_FILE = 'not_finite.json'
+
+# (completed outer steps, outer steps of the run)
+ProgressFn = Callable[[int, int], None]
+
+
+def train(
+    config: config_lib.Config,
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    workdir: pathlib.Path,
+    *,
+    stop_after: int | None = None,
+    on_progress: ProgressFn = lambda done, total: None,
+) -> state_lib.TrainState:
+  """Meta-trains, or resumes where the last checkpoint in `workdir` stands.
+
+  Args:
+    config: of the run.
+    table: all tasks.
+    info: of the dataset.
+    workdir: receives checkpoints and metrics.
+    stop_after: ends early, with a checkpoint, after this many outer steps.
+    on_progress: called after each outer step.
+
+  Returns:
+    The state after the last step.
+
+  Raises:
+    InputError: for a workdir of another run, a log without training events,
+      or a loss that is not finite.
+  """
+  checkpoint.settle_config(workdir, config, info.fingerprint)
+  assembly = assembly_lib.assemble(config, info)
+  mesh_lib.check_divides(config.episodes.tasks_per_step, assembly.mesh)
+  steps, _ = reader_lib.make_reader(
+      table, info, names=assembly.names, config=config
+  )
+  num_steps = len(steps)
+  if not num_steps:
+    raise errors.InputError(
+        f'{info.name}: no training events under "{info.protocol}"; '
+        'change the protocol'
+    )
+  _log_start(config, num_steps)
+  state, shardings, meta_update = _prepare_update(config, assembly, num_steps)
+  last_step = min(num_steps, stop_after or num_steps)
+  reader = reader_lib.iterate(steps)
+  with checkpoint.Checkpoints(workdir) as checkpoints:
+    if checkpoints.latest_step is not None:
+      abstract = checkpoint.abstract(state, shardings)
+      state = checkpoints.restore(abstract, reader)
+    first_step = int(state.step)
+    with writers.MetricWriter(workdir, resume_step=first_step) as writer:
+      recorder = _Recorder(writer, workdir, config, num_steps, on_progress)
+      for step in range(first_step + 1, last_step + 1):
+        meta_batch = next(reader)
+        on_devices = mesh_lib.put_by_task(meta_batch.episodes, assembly.mesh)
+        state, metrics = meta_update(state, on_devices)
+        recorder.report_previous(step, metrics, meta_batch.identity)
+        if step % config.training.checkpoint_every == 0 or step == last_step:
+          recorder.flush()
+          checkpoints.save(step, state, reader)
+  reader.close()
+  return state
+
+
+def _log_start(config: config_lib.Config, num_steps: int) -> None:
+  _LOGGER.info(
+      'Meta-gradient: %s; %d outer steps of %d tasks on %d devices',
+      outer_loop.order_name(config.inner_loop),
+      num_steps,
+      config.episodes.tasks_per_step,
+      jax.device_count(),
+  )
+
+
+def _prepare_update(
+    config: config_lib.Config,
+    assembly: assembly_lib.Assembly,
+    num_steps: int,
+) -> tuple[state_lib.TrainState, state_lib.TrainState, state_lib.MetaUpdate]:
+  """Returns the initial state, its shardings, and the outer update."""
+  optimizers = assembly_lib.make_optimizers(config, num_steps)
+  state = state_lib.make_state(
+      jax.random.key(config.training.seed),
+      assembly.model.init,
+      optimizers,
+      assembly.mesh,
+  )
+  shardings = state_lib.state_shardings(state, assembly.mesh)
+  meta_loss = outer_loop.make_meta_loss(
+      encode=assembly.model.encode,
+      loss_fn=assembly.loss_fn,
+      config=config.inner_loop,
+  )
+  meta_update = state_lib.make_meta_update(
+      meta_loss,
+      optimizers,
+      index=assembly.model.index,
+      shardings=shardings,
+      mesh=assembly.mesh,
+  )
+  return state, shardings, meta_update
+
+
+class _Recorder:
+  """Fetches each step's metrics only once the next step is dispatched."""
+
+  def __init__(self, writer, workdir, config, num_steps, on_progress):
+    self._writer = writer
+    self._workdir = workdir
+    self._log_every = config.training.log_every
+    self._num_steps = num_steps
+    self._on_progress = on_progress
+    self._pending = None
+    self._start = time.perf_counter()
+
+  def report_previous(self, step, metrics, identity) -> None:
+    """Reports the step before `step`, and keeps this one for later."""
+    self.flush()
+    self._pending = (step, metrics, identity)
+
+  def flush(self) -> None:
+    """Reports the pending step, and stops the run if it is not finite."""
+    if self._pending is None:
+      return
+    step, metrics, identity = self._pending
+    self._pending = None
+    values = _flat_metrics(jax.device_get(metrics))
+    if not all(np.isfinite(list(values.values()))):
+      self._stop(step, values, identity)
+    if step % self._log_every == 0 or step in (1, self._num_steps):
+      self._writer.write(step, time.perf_counter() - self._start, values)
+    self._on_progress(step, self._num_steps)
+
+  def _stop(self, step, values, identity) -> None:
+    path = self._workdir / NAN_REPORT_FILE
+    report = {
+        'step': step,
+        'metrics': {name: str(value) for name, value in values.items()},
+        'episodes': identity.tolist(),
+    }
+    path.write_text(json.dumps(report))
+    raise errors.InputError(
+        f'step {step}: the meta loss is not finite; its episodes are in '
+        f'{path}. Lower inner_loop.learning_rate or outer_loop.learning_rate'
+    )
+
+
+def _flat_metrics(metrics: state_lib.StepMetrics) -> dict[str, float]:
+  support_losses = {
+      f'support_loss_{k}': float(loss)
+      for k, loss in enumerate(metrics.support_losses)
+  }
+  return {
+      'meta_loss': float(metrics.meta_loss),
+      'query_loss': float(metrics.query_loss),
+      'gradient_norm': float(metrics.gradient_norm),
+  } | support_losses

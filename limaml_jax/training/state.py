@@ -1,0 +1,157 @@
+"""State of meta-training, and the outer update that moves it by one step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from limaml_jax import types
+from limaml_jax.meta import outer_loop
+from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import table_rows
+
+
+class TrainState(NamedTuple):
+  """Everything that a checkpoint of meta-training holds, but the reader.
+
+  Attributes:
+    step: number of completed outer steps, [].
+    params: what is learned.
+    dense_opt_state: of everything in `params` but its tables.
+    table_opt_states: by table.
+  """
+
+  step: jax.Array
+  params: types.BlockParams
+  dense_opt_state: optax.OptState
+  table_opt_states: dict[str, optax.OptState]
+
+
+class Optimizers(NamedTuple):
+  """The outer loop's optimizers, for dense parameters and for tables."""
+
+  dense: optax.GradientTransformation
+  table: optax.GradientTransformation
+
+
+class StepMetrics(NamedTuple):
+  """Numbers of one outer step, on the device.
+
+  Attributes:
+    meta_loss: before the update, [].
+    query_loss: after adaptation, [].
+    support_losses: before each inner step, [K].
+    gradient_norm: of the dense meta-gradient, before clipping, [].
+  """
+
+  meta_loss: jax.Array
+  query_loss: jax.Array
+  support_losses: jax.Array
+  gradient_norm: jax.Array
+
+
+MetaUpdate = Callable[
+    [TrainState, types.Episode], tuple[TrainState, StepMetrics]
+]
+
+
+def _without_tables(params: types.BlockParams) -> types.BlockParams:
+  return params._replace(tables={})
+
+
+def make_state(
+    key: jax.Array,
+    init: Callable[[jax.Array], types.BlockParams],
+    optimizers: Optimizers,
+    mesh: jax.sharding.Mesh,
+) -> TrainState:
+  """Creates the state sharded on the mesh: no device ever holds it all."""
+
+  def create(key):
+    params = init(key)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        dense_opt_state=optimizers.dense.init(_without_tables(params)),
+        table_opt_states={
+            name: optimizers.table.init(table)
+            for name, table in params.tables.items()
+        },
+    )
+
+  shardings = state_shardings(jax.eval_shape(create, key), mesh)
+  return jax.jit(create, out_shardings=shardings)(key)
+
+
+def state_shardings(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+  """Returns where each array lies: tables by row, all else replicated."""
+  dense = mesh_lib.replicated(mesh)
+  rows = mesh_lib.by_row(mesh)
+  place = lambda leaf: rows if leaf.ndim else dense
+  shardings = jax.tree.map(lambda _: dense, state)
+  return shardings._replace(
+      params=shardings.params._replace(
+          tables=jax.tree.map(place, state.params.tables)
+      ),
+      table_opt_states=jax.tree.map(place, state.table_opt_states),
+  )
+
+
+def make_meta_update(
+    meta_loss_fn: outer_loop.MetaLossFn,
+    optimizers: Optimizers,
+    *,
+    index: Callable[[types.Examples], types.Examples],
+    shardings: TrainState,
+    mesh: jax.sharding.Mesh,
+) -> MetaUpdate:
+  """Returns the jitted outer update; it consumes the state it is given.
+
+  The meta-gradient flows through the inner loop into both blocks, the learned
+  inner rates and the gathered rows of the embedding tables.
+  """
+
+  def meta_update(state, meta_batch):
+    indexed = meta_batch._replace(
+        support=index(meta_batch.support), query=index(meta_batch.query)
+    )
+    gathered = table_rows.gather(state.params.tables, indexed)
+    params = state.params._replace(tables=gathered.rows)
+    (meta_loss, losses), grads = jax.value_and_grad(
+        meta_loss_fn, has_aux=True
+    )(params, gathered.episodes)
+    dense = _without_tables(state.params)
+    dense_grads = _without_tables(grads)
+    updates, dense_opt_state = optimizers.dense.update(
+        dense_grads, state.dense_opt_state, dense
+    )
+    tables, table_opt_states = dict(state.params.tables), {}
+    for name, opt_state in state.table_opt_states.items():
+      tables[name], table_opt_states[name] = table_rows.update(
+          optimizers.table,
+          tables[name],
+          opt_state,
+          grads.tables[name],
+          gathered.indices[name],
+      )
+    new_state = TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(dense, updates)._replace(tables=tables),
+        dense_opt_state=dense_opt_state,
+        table_opt_states=table_opt_states,
+    )
+    return new_state, StepMetrics(
+        meta_loss=meta_loss,
+        query_loss=losses.query_loss,
+        support_losses=losses.support_losses,
+        gradient_norm=optax.global_norm(dense_grads),
+    )
+
+  return jax.jit(
+      meta_update,
+      donate_argnums=0,
+      in_shardings=(shardings, mesh_lib.by_task(mesh)),
+      out_shardings=(shardings, mesh_lib.replicated(mesh)),
+  )

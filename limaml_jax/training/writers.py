@@ -1,0 +1,48 @@
+"""Metric records: JSON lines for programs, TensorBoard events for people."""
+
+import contextlib
+import json
+import pathlib
+
+import tensorboardX
+
+METRICS_FILE = 'metrics.jsonl'
+
+
+class MetricWriter(contextlib.AbstractContextManager):
+  """Appends {step, wall_s, name: value} records.
+
+  A resumed run drops the records after its checkpoint, then writes them again.
+  """
+
+  def __init__(self, workdir: pathlib.Path, *, resume_step: int):
+    path = workdir / METRICS_FILE
+    kept = [r for r in read_metrics(workdir) if r['step'] <= resume_step]
+    self._file = path.open('w')
+    for record in kept:
+      self._file.write(json.dumps(record) + '\n')
+    self._file.flush()
+    self._events = tensorboardX.SummaryWriter(
+        str(workdir / 'tensorboard'), purge_step=resume_step + 1
+    )
+
+  def __exit__(self, *_):
+    self._file.close()
+    self._events.close()
+
+  def write(self, step: int, wall_s: float, values: dict[str, float]) -> None:
+    """Records the values after `step` outer steps."""
+    record = {'step': step, 'wall_s': round(wall_s, 3)} | values
+    self._file.write(json.dumps(record) + '\n')
+    self._file.flush()
+    for name, value in values.items():
+      self._events.add_scalar(name, value, step)
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
+  """Reads the records of a run; a torn last line is left out."""
+  path = workdir / METRICS_FILE
+  if not path.exists():
+    return []
+  lines = path.read_text().splitlines(keepends=True)
+  return [json.loads(line) for line in lines if line.endswith('\n')]

@@ -1,0 +1,111 @@
+"""Containers that flow through every station, and the legend of axis letters.
+
+Axes, used in every docstring:
+  T tasks of a meta-batch     S support rows of a task    Q query rows of one
+  K inner steps                R distinct meta-block input rows of a task:
+  F features                     1 when they belong to the entity, else S (or Q)
+  E meta embedding             C candidates of a request
+  N entities of a refresh      V rows of an embedding table
+
+Whatever belongs to a kind of entity (meta blocks, meta features, embeddings)
+is a dict keyed by the entity type, e.g. 'user'.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+# The one place where parameters are untyped: any pytree of arrays.
+Params = Any
+EntityType = str
+Array = jax.Array | np.ndarray
+# Name of a feature or an embedding table -> values.
+Features = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpec:
+  """What the network needs to know of one feature, fixed when tasks are made.
+
+  Attributes:
+    name: of the feature, and of its embedding table if it has one.
+    kind: 'categorical' (an index, []), 'multi_hot' (indices padded with -1,
+      [max_values]) or 'numeric' (a float, []).
+    owner: whose it is: 'entity', 'item' or 'context' (the event itself).
+    role: where it goes: 'meta' block, 'global' block or 'both'.
+    num_rows: V of its vocabulary; row 0 is for whatever is out of vocabulary;
+      0 for numeric.
+    max_values: width of a multi_hot feature, else 0.
+    mean: of a numeric feature over training rows.
+    std: of a numeric feature over training rows, never 0.
+  """
+
+  name: str
+  kind: str
+  owner: str
+  role: str
+  num_rows: int = 0
+  max_values: int = 0
+  mean: float = 0.0
+  std: float = 1.0
+
+
+class Examples(NamedTuple):
+  """Labelled rows of one task; a row with mask 0 is padding.
+
+  Attributes:
+    meta_features: per entity type, the meta block's inputs: raw features with
+      leaves [R, ...], or once encoded one array [R, F].
+    features: the global block's inputs: raw features with leaves [S, ...], or
+      once encoded one array [S, F].
+    labels: 0 or 1, [S].
+    mask: 1 for real rows, 0 for padding, [S].
+  """
+
+  meta_features: dict[EntityType, Any]
+  features: Any
+  labels: Array
+  mask: Array
+
+
+class Episode(NamedTuple):
+  """One draw of a task: learn on `support`, be judged on the later `query`.
+
+  Attributes:
+    support: leaves [S, ...]; may be all padding (a cold-start entity).
+    query: leaves [Q, ...]; each support row is strictly earlier than each
+      query row.
+    weight: of the task in the meta loss, []; 0 for a padding task.
+  """
+
+  support: Examples
+  query: Examples
+  weight: Array
+
+
+class BlockParams(NamedTuple):
+  """Everything that meta-training learns.
+
+  Attributes:
+    meta_block: per entity type, the shared initialization that the inner loop
+      starts from.
+    global_block: shared by all tasks, constant in the inner loop.
+    tables: embedding tables by feature, [V, dimension]; rows are gathered
+      before anything is differentiated.
+    inner_rates: per entity type, logarithms of the learned inner learning
+      rates, shaped like `meta_block` with leaves [K]; empty when the rate is
+      fixed.
+  """
+
+  meta_block: dict[EntityType, Params]
+  global_block: Params
+  tables: dict[str, Array]
+  inner_rates: dict[EntityType, Params]
+
+
+# (meta_params, global_params, examples of one task) -> mean loss, [].
+TaskLossFn = Callable[[Params, Params, Examples], jax.Array]
