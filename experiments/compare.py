@@ -11,30 +11,35 @@ import json
 import pathlib
 import shlex
 import sys
-import time
 
 from absl import flags
 import numpy as np
 from rich import console as rich_console
 
 from experiments import binary
+from experiments import closed_form
 from experiments import config_flag
 from experiments import pipeline
 from experiments import progress
+from experiments import stage_clock
 from experiments import variants
+from limaml_jax import errors
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import baselines
-from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import report
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.evaluation import tables
-from limaml_jax.store import lookup
 from limaml_jax.training import loop
 from limaml_jax.training import writers
 
 _DATA = flags.DEFINE_string(
-    'data', None, 'Dataset that `prepare` made.', required=True
+    'data', None, 'Dataset that `prepare` made; WORKDIR/tasks when left out.'
+)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir',
+    None,
+    'Directory of raw files: prepares the dataset first, unless it is there.',
 )
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Receives everything.', required=True
@@ -43,11 +48,6 @@ _SEEDS = flags.DEFINE_list('seeds', ['0'], 'Training seeds to average over.')
 _SUMMARY_FILE = 'summary.json'
 _REPORT_FILE = 'report.html'
 _BOOTSTRAP_SEED = 0
-_SECONDS_FILE = 'seconds.json'
-# Pseudo-events of the closed-form baselines; chosen on validation days by
-# `python -m experiments.search --variant=user_bias`.
-_ITEM_STRENGTH = 20.0
-_USER_STRENGTH = 1.0
 _DIFFERENCES = (
     (variants.LIMAML, variants.WIDE_DEEP_ID),
     (variants.LIMAML, variants.UNADAPTED),
@@ -68,10 +68,22 @@ _ORDER = (
 def main() -> None:
   """Runs the comparison of --config on --data."""
   workdir = pathlib.Path(_WORKDIR.value)
-  data = pipeline.load(_DATA.value)
-  seeds = [int(seed) for seed in _SEEDS.value]
-  clock = _Clock(workdir)
-  scores = _closed_form_scores(data, len(seeds))
+  seeds = _parse_seeds(_SEEDS.value)
+  clock = stage_clock.StageClock(workdir)
+  tasks = pathlib.Path(_DATA.value or workdir / 'tasks')
+  if _DATA_DIR.value:
+    with clock.stage('prepare'), progress.bar('prepare') as update:
+      pipeline.prepare(
+          config_flag.resolve(variants.LIMAML),
+          pathlib.Path(_DATA_DIR.value),
+          tasks,
+          lambda stage, done, total: update(done, total),
+      )
+  data = pipeline.load(tasks)
+  scores = {
+      name: [rows] * len(seeds)
+      for name, rows in closed_form.score(data).items()
+  }
   for name in variants.TRAINED:
     scores[name] = [_run(data, workdir, name, seed, clock) for seed in seeds]
   scores[variants.UNADAPTED] = [
@@ -82,7 +94,7 @@ def main() -> None:
   with clock.stage('summarize'):
     summary = _summarize(data.info, seeds, scores)
   summary['seconds'] = clock.seconds
-  _write(workdir / _SUMMARY_FILE, json.dumps(summary, indent=2))
+  pipeline.write_text(workdir / _SUMMARY_FILE, json.dumps(summary, indent=2))
   curves = {
       name: writers.read_metrics(_run_dir(workdir, name, seeds[0]))
       for name in variants.TRAINED
@@ -95,6 +107,15 @@ def main() -> None:
   )
   console.print(tables.table(summary))
   print(f'Report: {report_path}')
+
+
+def _parse_seeds(texts: list[str]) -> list[int]:
+  try:
+    return [int(text) for text in texts]
+  except ValueError as error:
+    raise errors.InputError(
+        f'--seeds={",".join(texts)}: must be whole numbers, e.g. 0,1,2'
+    ) from error
 
 
 def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
@@ -132,58 +153,6 @@ def _run_dir(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:
   return workdir / name / f'seed_{seed}'
 
 
-def _closed_form_scores(
-    data: pipeline.Dataset, num_seeds: int
-) -> dict[str, list[scores_lib.Scores]]:
-  """Scores the baselines that count; every seed gives the same."""
-  table, info = data.table, data.info
-  items = table.event_features[info.item_feature]
-  num_items = next(
-      s.num_rows for s in info.features if s.name == info.item_feature
-  )
-  rows = replay.test_rows(table, info)
-  prior = baselines.item_prior(
-      items,
-      table.labels,
-      baselines.leading_mask(table.offsets, table.num_train),
-      num_items,
-      strength=_ITEM_STRENGTH,
-  )
-  offsets = baselines.entity_offsets(
-      table.offsets,
-      items,
-      table.labels,
-      prior,
-      rows.entity,
-      rows.support_size,
-      strength=_USER_STRENGTH,
-  )
-  of_rows = items[rows.event]
-  user_bias = baselines.user_bias_scores(prior, of_rows, offsets)
-  return {
-      name: [_as_scores(table, rows, score)] * num_seeds
-      for name, score in (
-          (baselines.ITEM_PRIOR, prior[of_rows]),
-          (baselines.USER_BIAS, user_bias),
-      )
-  }
-
-
-def _as_scores(
-    table: dataset.TaskTable, rows: replay.TestRows, score: np.ndarray
-) -> scores_lib.Scores:
-  num_rows = rows.event.size
-  return scores_lib.Scores(
-      entity=rows.entity,
-      day=rows.day,
-      label=table.labels[rows.event],
-      score=score,
-      support_size=rows.support_size,
-      age_seconds=np.full(num_rows, -1),
-      status=np.full(num_rows, int(lookup.Status.PRESENT)),
-  )
-
-
 def _summarize(
     info: dataset.DatasetInfo,
     seeds: list[int],
@@ -212,45 +181,6 @@ def _summarize(
       'command': shlex.join(['python', '-m', 'experiments.compare']
                             + sys.argv[1:]),
   }
-
-
-class _Clock:
-  """Seconds by stage, added up over seeds and kept over reruns."""
-
-  def __init__(self, workdir: pathlib.Path):
-    self._path = workdir / _SECONDS_FILE
-    known = self._path.exists()
-    self.seconds = json.loads(self._path.read_text()) if known else {}
-
-  def stage(self, name: str) -> '_Stage':
-    """Times a `with` block."""
-    return _Stage(self, name)
-
-  def add(self, name: str, seconds: float) -> None:
-    """Adds to a stage, and saves."""
-    total = self.seconds.get(name, 0.0) + seconds
-    self.seconds[name] = round(total, 2)
-    _write(self._path, json.dumps(self.seconds, indent=2))
-
-
-class _Stage:
-
-  def __init__(self, clock: _Clock, name: str):
-    self._clock = clock
-    self._name = name
-
-  def __enter__(self):
-    self._start = time.perf_counter()
-
-  def __exit__(self, *_):
-    self._clock.add(self._name, time.perf_counter() - self._start)
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(text)
-  temporary.replace(path)
 
 
 if __name__ == '__main__':

@@ -147,14 +147,17 @@ def evaluate_as_served(
       found = reader.lookup(keys, now=now)
     return found.vectors, found.statuses, found.ages
 
-  def score(vectors: np.ndarray, features: types.Features) -> np.ndarray:
+  def refresh(cutoffs):
+    served.refresher.publish(cutoffs)
+
+  def score(vectors: np.ndarray, features: types.HostFeatures) -> np.ndarray:
     return served.scorer.score({entity_type: vectors}, features)
 
   return replay.replay(
       data.table,
       data.info,
       names=served.assembly.names.regular,
-      refresh=served.refresher.publish,
+      refresh=refresh,
       lookup=look_up,
       score=score,
       on_progress=on_progress,
@@ -164,3 +167,11 @@ def evaluate_as_served(
 def with_seed(config: config_lib.Config, seed: int) -> config_lib.Config:
   """Returns the settings with another training seed."""
   return config_lib.override(config, {'training.seed': seed})
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file, whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(text)
+  temporary.replace(path)

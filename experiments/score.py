@@ -74,12 +74,15 @@ def main() -> None:
 
 def _request_features(
     data: pipeline.Dataset, candidates: list[str]
-) -> types.Features:
+) -> types.HostFeatures:
   """Returns raw features of the candidates: the item's, and the context's."""
   keys, of_items = items_lib.load_items(data.directory)
   row_of = {key: row for row, key in enumerate(keys.tolist())}
   rows = np.asarray([row_of.get(key, -1) for key in candidates])
-  context = dict(pair.partition('=')[::2] for pair in _CONTEXT.value)
+  context = {
+      name: value
+      for name, _, value in (pair.partition('=') for pair in _CONTEXT.value)
+  }
   vocabularies = dataset.load_vocabularies(data.directory)
   features = {}
   for spec in data.info.features:
@@ -107,7 +110,8 @@ def _encode(
   """Encodes one value of a feature; None is out of vocabulary, or the mean."""
   if spec.kind == 'numeric':
     try:
-      return np.float32(spec.mean if value is None else float(value))
+      number = spec.mean if value is None else float(value)
+      return np.asarray(number, np.float32)
     except ValueError as error:
       raise errors.InputError(
           f'--context: {spec.name} is {value!r}; it must be a number'
@@ -115,7 +119,7 @@ def _encode(
   tokens = vocabularies[spec.name]
   row = tokens.index(value) + 1 if value in tokens else 0
   if spec.kind == 'categorical':
-    return np.int32(row)
+    return np.asarray(row, np.int32)
   return np.asarray([row or -1] + [-1] * (spec.max_values - 1), np.int32)
 
 

@@ -135,12 +135,15 @@ class InnerLoopConfig:
     num_steps: K; 0 is ordinary training without adaptation.
     learning_rate: of every step, and where learned rates start.
     learned_rates: learns one rate per parameter array and step.
+    prior_rows: weight of the shared initialization, in support rows: n rows
+      move the meta block n / (n + prior_rows) of each step.
     first_order: drops the second derivatives (FOMAML).
   """
 
   num_steps: int = 2
   learning_rate: float = 1.0
   learned_rates: bool = False
+  prior_rows: float = 0.0
   first_order: bool = False
 
 

@@ -12,6 +12,7 @@ is a dict keyed by the entity type, e.g. 'user'.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -23,8 +24,10 @@ import numpy as np
 Params = Any
 EntityType = str
 Array = jax.Array | np.ndarray
-# Name of a feature or an embedding table -> values.
-Features = dict[str, Array]
+# By the name of a feature or of an embedding table.
+Features = Mapping[str, Array]
+HostFeatures = dict[str, np.ndarray]
+Tables = Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +106,7 @@ class BlockParams(NamedTuple):
 
   meta_block: dict[EntityType, Params]
   global_block: Params
-  tables: dict[str, Array]
+  tables: Tables
   inner_rates: dict[EntityType, Params]
 
 

@@ -8,6 +8,7 @@ Features whose embeddings have the same number of columns share one table:
 a step then costs a few large gathers, not one for every feature.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import math
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class IndexedFeatures(NamedTuple):
     numeric: standardized, [..., numeric features].
   """
 
-  ids: dict[str, types.Array]
+  ids: Mapping[str, types.Array]
   numeric: types.Array
 
 
@@ -83,7 +84,7 @@ def make_layout(
 
 def init_tables(
     key: jax.Array, layout: Layout, *, scale: float, rows_multiple: int = 1
-) -> dict[str, jax.Array]:
+) -> types.Tables:
   """Returns normally distributed tables, [V, dimension] each.
 
   Args:
@@ -136,7 +137,7 @@ def index(
 
 
 def lookup(
-    tables: dict[str, jax.Array],
+    tables: types.Tables,
     indexed: IndexedFeatures,
     *,
     specs: Sequence[types.FeatureSpec],

@@ -10,7 +10,7 @@ from limaml_jax import types
 
 def fingerprint(
     global_params: types.Params,
-    tables: dict[str, jax.Array],
+    tables: types.Tables,
     structure: object,
     dataset_fingerprint: str,
 ) -> str:

@@ -3,6 +3,8 @@
 Shared by all entities, constant in the inner loop, and all that runs online.
 """
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,7 +35,7 @@ def apply(
 ) -> jax.Array:
   """Maps meta embeddings, [E] by entity type, and features, [F], to a logit."""
   module = _GlobalBlock(config)
-  return module.apply({'params': params}, embeddings, features)
+  return cast(jax.Array, module.apply({'params': params}, embeddings, features))
 
 
 class _GlobalBlock(nn.Module):

@@ -4,6 +4,8 @@ The only part of the network that the inner loop changes, hence the only part
 whose parameters ever differ between entities (LiMAML, section 4).
 """
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,8 @@ def apply(
     config: config_lib.MetaBlockConfig,
 ) -> jax.Array:
   """Maps the encoded meta features of one row, [F], to its embedding, [E]."""
-  return module(config).apply({'params': params}, features)
+  embedding = module(config).apply({'params': params}, features)
+  return cast(jax.Array, embedding)
 
 
 class _Mlp(nn.Module):

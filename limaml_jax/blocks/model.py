@@ -41,7 +41,7 @@ class Model(NamedTuple):
 
   init: Callable[[jax.Array], types.BlockParams]
   index: Callable[[types.Examples], types.Examples]
-  encode: Callable[[dict[str, jax.Array], types.Examples], types.Examples]
+  encode: Callable[[types.Tables, types.Examples], types.Examples]
   embed: Callable[[types.Params, dict[str, jax.Array]], dict[str, jax.Array]]
   logit: Callable[[types.Params, dict[str, jax.Array], jax.Array], jax.Array]
   meta_specs: tuple[types.FeatureSpec, ...]
@@ -174,7 +174,7 @@ def _index(
 
 
 def _encode(
-    tables: dict[str, jax.Array],
+    tables: types.Tables,
     examples: types.Examples,
     *,
     readers: Readers,

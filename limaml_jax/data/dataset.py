@@ -104,8 +104,8 @@ class TaskTable(NamedTuple):
   num_train: np.ndarray
   timestamps: np.ndarray
   labels: np.ndarray
-  entity_features: types.Features
-  event_features: types.Features
+  entity_features: types.HostFeatures
+  event_features: types.HostFeatures
 
 
 def load_info(directory: str | pathlib.Path) -> DatasetInfo:

@@ -39,9 +39,9 @@ class FeatureEncoder:
     self._found: dict[str, np.ndarray] = {}
     self.specs: list[types.FeatureSpec] = []
     self.vocabularies: dict[str, list[str]] = {}
-    self.entity_features: types.Features = {}
-    self.event_features: types.Features = {}
-    self.item_features: types.Features = {}
+    self.entity_features: types.HostFeatures = {}
+    self.event_features: types.HostFeatures = {}
+    self.item_features: types.HostFeatures = {}
 
   def add_entity_id(self, name: str) -> None:
     """Adds the entity's ID: known if it trains, however little."""

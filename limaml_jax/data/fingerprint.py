@@ -61,7 +61,7 @@ def of_contents(prepared: transform.Prepared) -> str:
   return _hash(parts)
 
 
-def _arrays(name: str, value: types.Array | types.Features) -> list[bytes]:
+def _arrays(name: str, value: types.Array | types.HostFeatures) -> list[bytes]:
   if isinstance(value, dict):
     return [
         part for key in sorted(value)

@@ -14,7 +14,9 @@ _KEY = 'item_key'
 
 
 def save_items(
-    directory: str | pathlib.Path, keys: np.ndarray, features: types.Features
+    directory: str | pathlib.Path,
+    keys: np.ndarray,
+    features: types.HostFeatures,
 ) -> None:
   """Writes item keys and their encoded features into `directory`.
 
@@ -37,7 +39,7 @@ def save_items(
 
 def load_items(
     directory: str | pathlib.Path,
-) -> tuple[np.ndarray, types.Features]:
+) -> tuple[np.ndarray, types.HostFeatures]:
   """Returns item keys, [items] str, and features with leaves [items, ...].
 
   Raises:

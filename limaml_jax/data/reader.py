@@ -58,9 +58,9 @@ class BatchPlan:
   def __len__(self) -> int:
     return self.steps_per_epoch * self._num_epochs
 
-  def __getitem__(self, step: int) -> tuple[tuple[int, int], np.ndarray]:
+  def __getitem__(self, index: int) -> tuple[tuple[int, int], np.ndarray]:
     """Returns the padded sizes (S, Q) and the episodes, [T], of a step."""
-    epoch, position = divmod(int(step), self.steps_per_epoch)
+    epoch, position = divmod(int(index), self.steps_per_epoch)
     with self._lock:  # Grain's threads ask for neighbouring steps at once.
       return self._epochs(epoch)[position]
 
@@ -94,7 +94,7 @@ def _bucket_members(
   return members
 
 
-class _DrawMetaBatch(grain.transforms.RandomMap):
+class _DrawMetaBatch:
   """Drops support at random and assembles one step's meta-batch."""
 
   def __init__(self, table, index, *, names, info, config):
@@ -105,7 +105,7 @@ class _DrawMetaBatch(grain.transforms.RandomMap):
     self._config = config
     self._mean_query = np.mean(index.query_stop - index.query_start)
 
-  def random_map(self, element, rng: np.random.Generator) -> MetaBatch:
+  def __call__(self, element, rng: np.random.Generator) -> MetaBatch:
     (num_support, num_query), identity = element
     chosen = self._index.take(np.maximum(identity, 0))
     real = identity >= 0

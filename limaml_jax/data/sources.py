@@ -79,22 +79,14 @@ def open_table(
   used = expressions.referenced_columns(connection, formulas, shared)
   needed = list(dict.fromkeys([*columns, *used]))
   for path, present in zip(paths, columns_of, strict=True):
-    for column in needed:
-      if column not in present:
-        asked = columns.get(column, 'an expression')
-        raise errors.InputError(
-            f'{path}: no column {column!r} for {asked}; correct it, the columns'
-            f' are {", ".join(present)}'
-        )
-  parts = [
-      _select(path, source, index, columns_of[index], needed)
-      for index, path in enumerate(paths)
-  ]
-  raw = f'{name}_raw'
-  for index, (path, part) in enumerate(zip(paths, parts, strict=True)):
-    verb = f'INSERT INTO {raw}' if index else f'CREATE TABLE {raw} AS'
+    _check_columns(path, present, needed, columns)
+  for index, (path, present) in enumerate(zip(paths, columns_of, strict=True)):
+    verb = 'INSERT INTO' if index else 'CREATE TABLE'
+    rows = _select(path, source, index, present, needed)
     try:
-      connection.execute(f'{verb} {part}')
+      connection.execute(
+          f'{verb} {name}_raw {"" if index else "AS "}{rows}'
+      )
     except duckdb.Error as error:
       raise errors.InputError(_explain(path, error)) from error
   table = tables.Table(
@@ -108,6 +100,16 @@ def open_table(
   return expressions.compute(
       connection, table, needed=needed, used=used, formulas=formulas
   )
+
+
+def _check_columns(path, present, needed, asked_by):
+  for column in needed:
+    if column not in present:
+      asked = asked_by.get(column, 'an expression')
+      raise errors.InputError(
+          f'{path}: no column {column!r} for {asked}; correct it, the columns'
+          f' are {", ".join(present)}'
+      )
 
 
 def _read_columns(connection, path, source):

@@ -31,7 +31,7 @@ def matrices(
 
 
 def pack(
-    features: types.Features,
+    features: types.HostFeatures,
     specs: Sequence[types.FeatureSpec],
 ) -> np.ndarray:
   """Lays features side by side, [rows, columns]."""
@@ -43,9 +43,9 @@ def pack(
 
 def unpack(
     matrix: np.ndarray, specs: Sequence[types.FeatureSpec]
-) -> types.Features:
+) -> types.HostFeatures:
   """Takes apart what `pack` laid together."""
-  features: types.Features = {}
+  features: types.HostFeatures = {}
   start = 0
   for spec in specs:
     columns = matrix[:, start:start + width(spec)]

@@ -34,7 +34,7 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
       key: np.concatenate([chunk[key] for chunk in chunks])
       for key in chunks[0]
   }
-  features: dict[str, types.Features] = {'entity': {}, 'event': {}}
+  features: dict[str, types.HostFeatures] = {'entity': {}, 'event': {}}
   for key, specs in task_layout.matrices(info.features).items():
     owner = key.split('_')[0]
     features[owner] |= task_layout.unpack(stored[key], specs)

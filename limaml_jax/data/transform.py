@@ -36,7 +36,7 @@ class Prepared(NamedTuple):
   features: tuple[types.FeatureSpec, ...]
   vocabularies: dict[str, list[str]]
   item_keys: np.ndarray
-  item_features: types.Features
+  item_features: types.HostFeatures
   split: event_split.Split
 
 

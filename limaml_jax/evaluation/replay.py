@@ -23,7 +23,7 @@ LookupFn = Callable[
     [list[str], int], tuple[np.ndarray, np.ndarray, np.ndarray]
 ]
 # (meta embeddings [n, E], raw features with leaves [n, ...]) -> scores [n].
-ScoreFn = Callable[[np.ndarray, types.Features], np.ndarray]
+ScoreFn = Callable[[np.ndarray, types.HostFeatures], np.ndarray]
 
 
 class TestRows(NamedTuple):
@@ -148,7 +148,7 @@ def _score_day(
 
 def row_features(
     table: dataset.TaskTable, rows: TestRows, names: tuple[str, ...]
-) -> types.Features:
+) -> types.HostFeatures:
   """Gathers the raw features of the rows, leaves [n, ...]."""
   return {
       name: table.event_features[name][rows.event]

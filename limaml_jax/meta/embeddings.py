@@ -9,7 +9,7 @@ from limaml_jax.meta import inner_loop
 from limaml_jax.meta import task_loss
 
 
-def pool(rows: jax.Array, mask: jax.Array, *, pooling: str) -> jax.Array:
+def pool(rows: jax.Array, mask: types.Array, *, pooling: str) -> jax.Array:
   """Pools the embeddings of a task's rows, [R, E] to [E] (LiMAML, 4.3.3).
 
   Args:
@@ -55,6 +55,7 @@ def meta_embedding(
       support,
       loss_fn=loss_fn,
       learning_rates=learning_rates,
+      prior_rows=config.inner_loop.prior_rows,
   )
   pooling = config.model.meta_block.pooling
   return {

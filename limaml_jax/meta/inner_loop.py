@@ -19,6 +19,7 @@ def adapt(
     *,
     loss_fn: types.TaskLossFn,
     learning_rates: types.Params,
+    prior_rows: float = 0.0,
     first_order: bool = False,
 ) -> tuple[types.Params, jax.Array]:
   """Runs K gradient steps on the meta block of a single task.
@@ -34,19 +35,23 @@ def adapt(
     support: support set, leaves [S, ...]; with no real row nothing changes.
     loss_fn: mean loss of one task.
     learning_rates: shaped like `meta_params`, leaves [K].
+    prior_rows: weight of the shared initialization against the support, in
+      rows: n real rows move the parameters n / (n + prior_rows) of each step.
     first_order: treats the inner gradients as constants (FOMAML).
 
   Returns:
     Adapted meta block, shaped like `meta_params`, and the support loss before
     each step, [K].
   """
+  num_rows = jnp.sum(support.mask)
+  trust = num_rows / jnp.maximum(num_rows + prior_rows, 1)
 
   def step(params, rates):
     loss, grads = jax.value_and_grad(loss_fn)(params, global_params, support)
     if first_order:
       grads = jax.lax.stop_gradient(grads)
-    params = jax.tree.map(lambda p, r, g: p - r * g, params, rates, grads)
-    return params, loss
+    descend = lambda p, r, g: p - trust * r * g
+    return jax.tree.map(descend, params, rates, grads), loss
 
   return jax.lax.scan(step, meta_params, learning_rates)
 

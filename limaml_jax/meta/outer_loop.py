@@ -11,7 +11,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.meta import inner_loop
 
-EncodeFn = Callable[[dict[str, jax.Array], types.Examples], types.Examples]
+EncodeFn = Callable[[types.Tables, types.Examples], types.Examples]
 
 
 class MetaLosses(NamedTuple):
@@ -57,6 +57,7 @@ def make_meta_loss(
         support,
         loss_fn=loss_fn,
         learning_rates=learning_rates,
+        prior_rows=config.prior_rows,
         first_order=config.first_order,
     )
     return loss_fn(adapted, params.global_block, query), support_losses

@@ -20,7 +20,7 @@ class Scorer:
   def __init__(
       self,
       global_params: types.Params,
-      tables: dict[str, jax.Array],
+      tables: types.Tables,
       *,
       specs: Sequence[types.FeatureSpec],
       layout: encoder.Layout,
@@ -41,7 +41,7 @@ class Scorer:
   def score(
       self,
       embeddings: dict[types.EntityType, np.ndarray],
-      features: types.Features,
+      features: types.HostFeatures,
   ) -> np.ndarray:
     """Returns the probability of label 1 of each row, [C] float32.
 

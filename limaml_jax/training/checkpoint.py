@@ -81,13 +81,13 @@ class Checkpoints(contextlib.AbstractContextManager):
 
   def __init__(self, workdir: pathlib.Path):
     directory = epath.Path(workdir.absolute() / _CHECKPOINTS_DIR)
+    every_step = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
     policies = ocp.training.preservation_policies
+    # The policies satisfy the protocols, but for the names of type variables.
     self._checkpointer = ocp.training.Checkpointer(
         directory,
-        save_decision_policy=(
-            ocp.training.save_decision_policies.FixedIntervalPolicy(1)
-        ),
-        preservation_policy=policies.LatestN(_KEPT),
+        save_decision_policy=every_step,  # pyrefly: ignore
+        preservation_policy=policies.LatestN(_KEPT),  # pyrefly: ignore
         cleanup_tmp_directories=True,
     )
 

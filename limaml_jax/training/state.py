@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import NamedTuple
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -136,9 +137,10 @@ def make_meta_update(
           grads.tables[name],
           gathered.indices[name],
       )
+    dense = cast(types.BlockParams, optax.apply_updates(dense, updates))
     new_state = TrainState(
         step=state.step + 1,
-        params=optax.apply_updates(dense, updates)._replace(tables=tables),
+        params=dense._replace(tables=tables),
         dense_opt_state=dense_opt_state,
         table_opt_states=table_opt_states,
     )

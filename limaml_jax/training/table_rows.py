@@ -35,7 +35,7 @@ class Gathered(NamedTuple):
 
 
 def gather(
-    tables: dict[str, jax.Array], meta_batch: types.Episode
+    tables: types.Tables, meta_batch: types.Episode
 ) -> Gathered:
   """Gathers the distinct rows of each table that the meta-batch reads.
 
@@ -52,7 +52,7 @@ def gather(
       ids.setdefault(name, []).append(leaf.ravel())
   rows, indices, positions = {}, {}, {}
   for name, parts in ids.items():
-    table = tables[name]
+    table = jnp.asarray(tables[name])
     indices[name], positions[name] = _distinct(
         jnp.concatenate(parts), table.shape[0]
     )

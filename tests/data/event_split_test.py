@@ -69,6 +69,10 @@ class SplitTest(parameterized.TestCase):
     self.assertEqual(result.num_train[0], num_train)
     self.assertTrue(result.keep.all())
 
+  def test_equal_times_of_another_entity_are_no_tie(self):
+    result = split([[1, 2, 3, 5], [5, 5, 5], range(10)])
+    self.assertEqual(result.num_train.tolist(), [3, 0, 8])
+
   def test_by_time_tests_from_train_end_until_test_end(self):
     log = [START + np.arange(12) * DAY]
     result = split(log, **BY_TIME)

@@ -56,6 +56,18 @@ class TransformTest(parameterized.TestCase):
     self.assertEqual(self.vocabularies['user'], ['ann', 'bob'])
     self.assertEqual(table.entity_features['user'].tolist(), [1, 2, 0])
 
+  def test_entity_without_kept_events_is_gone(self):
+    table = self.prepare(
+        split='by_time',
+        train_end='2001-09-09T01:46:43+00:00',  # Three seconds in.
+        test_end='2001-09-09T01:46:48+00:00',
+    )
+    # Ann's first event trains and cat's is tested; bob comes too late.
+    self.assertEqual(table.entity_keys.tolist(), ['ann', 'cat'])
+    self.assertEqual(table.num_train.tolist(), [1, 0])
+    self.assertEqual(table.entity_features['user'].tolist(), [1, 0])
+    self.assertEqual(self.vocabularies['movie'], ['m0'])
+
   def test_newcomer_is_out_of_vocabulary(self):
     self.log.write_events([
         f'u{n:03d},m{e},{e},0,{small_log.START + e},tv'

@@ -165,8 +165,8 @@ class SnapshotTest(parameterized.TestCase):
 
   @parameterized.parameters('', '.', '../user', 'a/b', '.hidden')
   def test_entity_type_that_is_no_folder(self, entity_type):
-    with self.assertRaisesRegex(errors.InputError, 'entity'):
-      snapshot.write(self.root, entity_type, **ARRAYS, **SETTINGS)
+    with self.assertRaisesRegex(errors.InputError, '^entity type .*use'):
+      snapshot.versions(self.root, entity_type)
 
   def test_publish_of_an_absent_version(self):
     self.publish(self.write().version)

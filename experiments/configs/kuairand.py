@@ -1,0 +1,32 @@
+"""KuaiRand-Pure: is_click; train days 0-8, test days 9-13, daily refresh.
+
+    python -m experiments.compare --config=experiments/configs/kuairand.py \
+        --data_dir=DIR --workdir=runs/kuairand --seeds=0,1,2
+
+Features are IDs and attributes; days are Shanghai's.
+"""
+
+from ml_collections import config_dict
+
+from experiments import variants
+from limaml_jax import config as config_lib
+
+
+def get_config() -> config_dict.ConfigDict:
+  """Returns the settings."""
+  config = config_lib.Config(
+      data=config_lib.DataConfig(schema='kuairand'),
+      protocol=config_lib.ProtocolConfig(
+          split='by_time',
+          validation_start='2022-05-02T00:00:00+08:00',
+          train_end='2022-05-04T00:00:00+08:00',
+          test_end='2022-05-09T00:00:00+08:00',
+          refresh_hours=24,
+      ),
+      episodes=config_lib.EpisodeConfig(
+          tasks_per_step=256, support_buckets=(16,), query_buckets=(4,)
+      ),
+      outer_loop=config_lib.OuterLoopConfig(num_epochs=2),
+  )
+  tuned = {}
+  return variants.settings(config, tuned)

@@ -1,0 +1,134 @@
+"""Searches the settings of one variant on the validation window.
+
+    python -m experiments.search --config=experiments/configs/kuairand.py \
+        --data_dir=DIR --workdir=runs/search --variant=limaml
+
+Every variant gets the same number of trials, drawn at random from its space
+below; a trial is judged by ROC-AUC as served on the validation window, which
+ends before the first test event. What a variant is given in its configuration
+file is the best trial here. Finished trials are kept.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+import numpy as np
+from rich import console as rich_console
+from rich import table as rich_table
+
+from experiments import binary
+from experiments import config_flag
+from experiments import pipeline
+from experiments import progress
+from experiments import variants
+from limaml_jax import config as config_lib
+from limaml_jax.evaluation import metrics
+from limaml_jax.evaluation import scores as scores_lib
+from limaml_jax.training import loop
+
+_VARIANT = flags.DEFINE_enum(
+    'variant', variants.LIMAML, list(variants.TRAINED), 'What to tune.'
+)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, 'Directory of raw files.', required=True
+)
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Receives the trials of all variants.', required=True
+)
+_TRIALS = flags.DEFINE_integer(
+    'trials', 8, 'Settings to try.', lower_bound=1
+)
+
+_SPACE = {
+    'outer_loop.learning_rate': (1e-3, 2e-3, 4e-3),
+    'outer_loop.num_epochs': (1, 2, 3),
+    'outer_loop.weight_decay': (1e-4, 1e-2, 1e-1),
+    'episodes.support_dropout': (0.1, 0.3),
+}
+_INNER_SPACE = {
+    'inner_loop.num_steps': (1, 2, 3),
+    'inner_loop.learning_rate': (0.3, 1.0, 2.0),
+}
+
+
+def main() -> None:
+  """Tries the settings, and prints them best first."""
+  workdir = pathlib.Path(_WORKDIR.value)
+  validation = {'protocol.phase': 'validation'}
+  base = config_lib.override(config_flag.resolve(_VARIANT.value), validation)
+  with progress.bar('prepare') as update:
+    pipeline.prepare(
+        base,
+        pathlib.Path(_DATA_DIR.value),
+        workdir / 'tasks',
+        lambda stage, done, total: update(done, total),
+    )
+  data = pipeline.load(workdir / 'tasks')
+  trials = []
+  for number, settings in enumerate(_draw(_VARIANT.value, _TRIALS.value)):
+    config = config_lib.override(base, settings)
+    run_dir = workdir / _VARIANT.value / f'trial_{number:02d}'
+    trials.append(settings | _judge(data, config, run_dir, number))
+    path = workdir / f'{_VARIANT.value}.json'
+    pipeline.write_text(path, json.dumps(trials, indent=2))
+  _print(trials)
+
+
+def _draw(variant: str, num_trials: int) -> list[dict[str, object]]:
+  """Draws the same trials of a variant each time; the first is the default."""
+  is_joint = variants.TRAINED[variant].get('inner_loop.num_steps') == 0
+  space = _SPACE if is_joint else _SPACE | _INNER_SPACE
+  rng = np.random.default_rng(0)
+  trials = [{}]
+  while len(trials) < num_trials:
+    trial = {
+        name: choices[rng.integers(len(choices))]
+        for name, choices in space.items()
+    }
+    if trial not in trials:
+      trials.append(trial)
+  return trials
+
+
+def _judge(
+    data: pipeline.Dataset,
+    config: config_lib.Config,
+    run_dir: pathlib.Path,
+    number: int,
+) -> dict[str, float | None]:
+  """Trains and serves one trial, unless it is done."""
+  path = run_dir / 'scores.parquet'
+  with progress.bar(f'trial {number}') as update:
+    loop.train(config, data.table, data.info, run_dir, on_progress=update)
+    if not path.exists():
+      store = run_dir / pipeline.REPLAY_STORE_DIR
+      served = pipeline.restore(data, run_dir, store=store)
+      scores = pipeline.evaluate_as_served(data, served, store)
+      scores_lib.write(path, scores)
+  scores = scores_lib.read(path)
+  columns = (scores.score, scores.label)
+  return {
+      'roc_auc': metrics.RocAuc.from_scores(*columns).compute(),
+      'gauc': metrics.Gauc.from_scores(*columns, scores.entity).compute(),
+      'log_loss': metrics.LogLoss.from_scores(*columns).compute(),
+  }
+
+
+def _print(trials: list[dict]) -> None:
+  trials = sorted(trials, key=lambda trial: trial['roc_auc'], reverse=True)
+  names = list(dict.fromkeys(name for trial in trials for name in trial))
+  table = rich_table.Table(title=f'{_VARIANT.value}, validation window')
+  for name in names:
+    table.add_column(name.split('.')[-1], justify='right')
+  for trial in trials:
+    table.add_row(*(_show(trial.get(name, 'default')) for name in names))
+  rich_console.Console().print(table)
+
+
+def _show(value: object) -> str:
+  return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+if __name__ == '__main__':
+  binary.run(main)

@@ -1,0 +1,258 @@
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+from jax import flatten_util
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.meta import inner_loop
+from limaml_jax.meta import outer_loop
+from tests.meta import small_network
+
+
+def central_differences(function, params, step=1e-6):
+  """Differentiates by two evaluations per number, in float64."""
+  flat, unravel = flatten_util.ravel_pytree(params)
+  of_flat = jax.jit(jax.vmap(lambda x: function(unravel(x))))
+  shifts = step * jnp.eye(flat.size)
+  slopes = (of_flat(flat + shifts) - of_flat(flat - shifts)) / (2 * step)
+  return unravel(slopes)
+
+
+class MetaGradientTest(parameterized.TestCase):
+  """Of the real network, in float64."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.enterClassContext(jax.enable_x64(True))
+    config = small_network.make_config()
+    to_double = lambda x: x.astype(jnp.float64)
+    params = jax.tree.map(to_double, small_network.make_params(config))
+    meta_batch = small_network.make_meta_batch(config)
+    # An entity without support is among them.
+    meta_batch = small_network.make_empty(meta_batch, 1)
+    meta_loss = small_network.make_meta_loss(config)
+    function = lambda params: meta_loss(params, meta_batch)[0]
+    cls.gradient = jax.jit(jax.grad(function))(params)
+    cls.expected = central_differences(function, params)
+
+  @parameterized.parameters(*types.BlockParams._fields)
+  def test_agrees_with_finite_differences(self, part):
+    gradient, expected = getattr(self.gradient, part), getattr(
+        self.expected, part
+    )
+    self.assertNotEmpty(jax.tree.leaves(expected))
+    for leaf in jax.tree.leaves(expected):
+      self.assertGreater(float(jnp.max(jnp.abs(leaf))), 1e-4)
+    chex.assert_trees_all_close(gradient, expected, rtol=1e-5, atol=1e-8)
+
+
+class FirstOrderTest(absltest.TestCase):
+
+  def test_is_the_gradient_at_the_adapted_parameters(self):
+    config = small_network.make_config(
+        inner_loop__first_order=True, inner_loop__learned_rates=False
+    )
+    params = small_network.make_params(config)
+    meta_batch = small_network.make_meta_batch(config)
+    episode = small_network.take_tasks(meta_batch, 0)
+    encode = small_network.make_model(config).encode
+    support = encode(params.tables, episode.support)
+    query = encode(params.tables, episode.query)
+    loss_fn = small_network.make_loss(config)
+    adapted, _ = inner_loop.adapt(
+        params.meta_block,
+        params.global_block,
+        support,
+        loss_fn=loss_fn,
+        learning_rates=inner_loop.make_learning_rates(
+            params.meta_block, {}, config.inner_loop
+        ),
+    )
+    expected = jax.grad(loss_fn, argnums=(0, 1))(
+        adapted, params.global_block, query
+    )
+    one_task = jax.tree.map(lambda x: x[None], episode._replace(weight=1.0))
+    one_task = one_task._replace(weight=jnp.ones(1))
+    _, gradient = small_network.loss_and_grads(config)(params, one_task)
+    chex.assert_trees_all_close(
+        (gradient.meta_block, gradient.global_block), expected, rtol=1e-5,
+        atol=1e-7,
+    )
+
+
+class MetaLossTest(parameterized.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.config = small_network.make_config()
+    cls.params = small_network.make_params(cls.config)
+    cls.meta_batch = small_network.make_meta_batch(cls.config)
+
+  def compute(self, meta_batch):
+    return small_network.loss_and_grads(self.config)(self.params, meta_batch)
+
+  def compute_query_losses(self, meta_batch):
+    """Returns each task's query loss alone, by giving weight to it only."""
+    num_tasks = meta_batch.weight.size
+    losses = []
+    for task in range(num_tasks):
+      weight = jnp.zeros(num_tasks).at[task].set(1.0)
+      (_, metrics), _ = self.compute(meta_batch._replace(weight=weight)
+      )
+      losses.append(metrics.query_loss)
+    return jnp.stack(losses)
+
+  def test_vmap_equals_a_loop_over_tasks(self):
+    losses = self.compute_query_losses(self.meta_batch)
+    loss_fn = small_network.make_loss(self.config)
+    encode = small_network.make_model(self.config).encode
+    rates = jax.tree.map(jnp.exp, self.params.inner_rates)
+    for task in range(small_network.NUM_TASKS):
+      episode = small_network.take_tasks(self.meta_batch, task)
+      support = encode(self.params.tables, episode.support)
+      query = encode(self.params.tables, episode.query)
+      adapted = self.params.meta_block
+      for k in range(self.config.inner_loop.num_steps):
+        gradient = jax.grad(loss_fn)(
+            adapted, self.params.global_block, support
+        )
+        adapted = jax.tree.map(
+            lambda p, r, g, k=k: p - r[k] * g, adapted, rates, gradient
+        )
+      expected = loss_fn(adapted, self.params.global_block, query)
+      self.assertAlmostEqual(float(losses[task]), float(expected), places=5)
+
+  def test_is_the_mean_over_tasks_of_weight_times_query_loss(self):
+    losses = self.compute_query_losses(self.meta_batch)
+    (meta_loss, _), _ = self.compute(self.meta_batch)
+    # Weights are 0.5, 1 and 1.5.
+    expected = (0.5 * losses[0] + losses[1] + 1.5 * losses[2]) / 3
+    self.assertAlmostEqual(float(meta_loss), float(expected), places=5)
+
+  def test_query_loss_is_the_mean_by_weight(self):
+    losses = self.compute_query_losses(self.meta_batch)
+    batch = self.meta_batch._replace(weight=jnp.asarray([0.0, 1.0, 3.0]))
+    (_, metrics), _ = self.compute(batch)
+    expected = (losses[1] + 3 * losses[2]) / 4
+    self.assertAlmostEqual(float(metrics.query_loss), float(expected), places=5)
+
+  def test_permuted_tasks_permute_the_losses(self):
+    order = np.asarray([2, 0, 1])
+    losses = self.compute_query_losses(self.meta_batch)
+    permuted = small_network.take_tasks(self.meta_batch, order)
+    chex.assert_trees_all_close(
+        self.compute_query_losses(permuted), losses[order], rtol=1e-5
+    )
+
+  def test_order_of_tasks_leaves_the_gradient(self):
+    permuted = small_network.take_tasks(self.meta_batch, np.asarray([2, 0, 1]))
+    self.assert_same_gradient(permuted)
+
+  def test_order_of_support_rows_leaves_the_gradient(self):
+    support = self.meta_batch.support
+    reverse = lambda x: x[:, ::-1]
+    permuted = support._replace(
+        features=jax.tree.map(reverse, support.features),
+        labels=reverse(support.labels),
+    )
+    self.assert_same_gradient(self.meta_batch._replace(support=permuted))
+
+  @parameterized.parameters('support', 'query')
+  def test_padding_rows_are_invisible(self, part):
+    padded = small_network.make_loud_padding(getattr(self.meta_batch, part))
+    self.assert_same_gradient(self.meta_batch._replace(**{part: padded}))
+
+  def test_padding_tasks_only_widen_the_mean(self):
+    append = lambda x: jnp.concatenate([x, x[:1]])
+    padded = jax.tree.map(append, self.meta_batch)
+    padded = padded._replace(weight=padded.weight.at[-1].set(0.0))
+    _, expected = self.compute(self.meta_batch)
+    _, gradient = self.compute(padded)
+    # The mean is over 4 tasks instead of 3.
+    gradient = jax.tree.map(lambda g: g * 4 / 3, gradient)
+    chex.assert_trees_all_close(gradient, expected, rtol=1e-4, atol=1e-7)
+
+  def test_batch_of_padding_tasks_has_no_loss(self):
+    padding = self.meta_batch._replace(weight=jnp.zeros(3))
+    (meta_loss, metrics), _ = self.compute(padding)
+    self.assertEqual(float(meta_loss), 0.0)
+    self.assertEqual(float(metrics.query_loss), 0.0)
+
+  def test_empty_support_is_judged_at_the_initialization(self):
+    batch = small_network.make_empty(self.meta_batch, 1)
+    losses = self.compute_query_losses(batch)
+    unadapted = small_network.make_loss(self.config)(
+        self.params.meta_block,
+        self.params.global_block,
+        small_network.make_model(self.config).encode(
+            self.params.tables, small_network.take_tasks(batch.query, 1)
+        ),
+    )
+    self.assertAlmostEqual(float(losses[1]), float(unadapted), places=6)
+
+  def test_empty_support_leaves_the_other_tasks(self):
+    losses = self.compute_query_losses(self.meta_batch)
+    batch = small_network.make_empty(self.meta_batch, 1)
+    left = self.compute_query_losses(batch)
+    chex.assert_trees_all_close(left[jnp.asarray([0, 2])],
+                                losses[jnp.asarray([0, 2])])
+
+  @parameterized.named_parameters(('one', (1,)), ('all', (0, 1, 2)))
+  def test_empty_support_has_finite_gradient(self, tasks):
+    batch = self.meta_batch
+    for task in tasks:
+      batch = small_network.make_empty(batch, task)
+    _, gradient = self.compute(batch)
+    self.assertNotEmpty(jax.tree.leaves(gradient))
+    chex.assert_tree_all_finite(gradient)
+
+  def assert_same_gradient(self, meta_batch):
+    expected = self.compute(self.meta_batch)
+    found = self.compute(meta_batch)
+    self.assertNotEmpty(jax.tree.leaves(found))
+    chex.assert_tree_all_finite(found)
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
+class NoInnerLoopTest(absltest.TestCase):
+
+  def test_is_ordinary_joint_training(self):
+    config = small_network.make_config(inner_loop__num_steps=0)
+    params = small_network.make_params(config)
+    meta_batch = small_network.make_meta_batch(config)
+    (meta_loss, metrics), _ = small_network.loss_and_grads(config)(
+        params, meta_batch
+    )
+    encode = small_network.make_model(config).encode
+    losses = jax.vmap(
+        lambda query: small_network.make_loss(config)(
+            params.meta_block, params.global_block, encode(params.tables, query)
+        )
+    )(meta_batch.query)
+    expected = float(jnp.mean(meta_batch.weight * losses))
+    self.assertAlmostEqual(float(meta_loss), expected, places=6)
+    chex.assert_shape(metrics.support_losses, (0,))
+
+
+class OrderNameTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (0, False, 'joint training, no inner loop'),
+      (3, True, 'first order (FOMAML), K=3'),
+      (2, False, 'second order (exact meta-gradient), K=2'),
+  )
+  def test_says_what_runs(self, num_steps, first_order, expected):
+    config = config_lib.InnerLoopConfig(
+        num_steps=num_steps, first_order=first_order
+    )
+    self.assertEqual(outer_loop.order_name(config), expected)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,140 @@
+"""The real network in its smallest form, and random tasks that it can read."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.blocks import model as model_lib
+from limaml_jax.meta import outer_loop
+from limaml_jax.meta import task_loss
+
+NUM_TASKS = 3
+NUM_SUPPORT = 4
+NUM_QUERY = 3
+_NUM_ITEMS = 5
+_SPECS = (
+    types.FeatureSpec('user_id', 'categorical', 'entity', 'meta', 9),
+    types.FeatureSpec('age', 'numeric', 'entity', 'meta'),
+    types.FeatureSpec('income', 'numeric', 'entity', 'meta'),
+    types.FeatureSpec('item_id', 'categorical', 'item', 'global', _NUM_ITEMS),
+    types.FeatureSpec('price', 'numeric', 'item', 'global'),
+)
+
+
+def make_config(**settings) -> config_lib.Config:
+  """Returns settings of the network, with learned inner rates."""
+  return config_lib.override(
+      config_lib.Config(),
+      {
+          'model.meta_block.widths': (3,),
+          'model.meta_block.embedding_size': 2,
+          'model.global_block.widths': (4,),
+          'inner_loop.num_steps': 2,
+          'inner_loop.learning_rate': 0.7,
+          'inner_loop.learned_rates': True,
+      }
+      | {name.replace('__', '.'): value for name, value in settings.items()},
+  )
+
+
+def make_model(config: config_lib.Config) -> model_lib.Model:
+  return model_lib.make_model(
+      config, specs=_SPECS, entity_type='user', entity_feature='user_id'
+  )
+
+
+def make_params(config: config_lib.Config) -> types.BlockParams:
+  """Returns parameters of which none is zero, not even a bias."""
+  params = jax.jit(make_model(config).init)(jax.random.key(1))
+  leaves, structure = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(2), len(leaves))
+  shake = lambda x, key: x + 0.2 * jax.random.normal(key, x.shape)
+  return jax.tree.unflatten(structure, map(shake, leaves, keys))
+
+
+def make_loss(config: config_lib.Config) -> types.TaskLossFn:
+  model = make_model(config)
+  return task_loss.make_task_loss(model.embed, model.logit)
+
+
+def make_meta_loss(config: config_lib.Config):
+  return outer_loop.make_meta_loss(
+      encode=make_model(config).encode,
+      loss_fn=make_loss(config),
+      config=config.inner_loop,
+  )
+
+
+@functools.cache
+def loss_and_grads(config: config_lib.Config):
+  """Returns the compiled ((meta loss, losses), gradient), once per settings."""
+  return jax.jit(jax.value_and_grad(make_meta_loss(config), has_aux=True))
+
+
+def make_meta_batch(
+    config: config_lib.Config, num_tasks: int = NUM_TASKS
+) -> types.Episode:
+  """Returns indexed episodes, all rows real, leaves [T, ...]."""
+  rng = np.random.default_rng(3)
+  index = make_model(config).index
+
+  def examples(size, age):
+    row = lambda values: jnp.broadcast_to(values, (num_tasks, 1))
+    return index(
+        types.Examples(
+            meta_features={
+                'user': {
+                    'user_id': row(1 + np.arange(num_tasks)[:, None]),
+                    'age': age,
+                    'income': -2 * age,
+                }
+            },
+            features={
+                'item_id': rng.integers(0, _NUM_ITEMS, (num_tasks, size)),
+                'price': rng.normal(size=(num_tasks, size)),
+            },
+            labels=jnp.asarray(rng.integers(0, 2, (num_tasks, size)), float),
+            mask=jnp.ones((num_tasks, size)),
+        )
+    )
+
+  age = jnp.asarray(rng.normal(size=(num_tasks, 1)))
+  return types.Episode(
+      support=examples(NUM_SUPPORT, age),
+      query=examples(NUM_QUERY, age),
+      weight=jnp.linspace(0.5, 1.5, num_tasks),
+  )
+
+
+def take_tasks(tree, indices):
+  """Selects tasks, or one task without its axis."""
+  return jax.tree.map(lambda x: x[indices], tree)
+
+
+def make_empty(meta_batch: types.Episode, task: int) -> types.Episode:
+  """Takes the support of one task away."""
+  support = meta_batch.support
+  mask = support.mask.at[task].set(0.0)
+  return meta_batch._replace(support=support._replace(mask=mask))
+
+
+def make_loud_padding(examples: types.Examples) -> types.Examples:
+  """Appends rows of mask 0 that would be heard, should they leak through."""
+
+  def append(rows, value):
+    widths = [(0, 0), (0, 3)] + [(0, 0)] * (rows.ndim - 2)
+    return jnp.pad(rows, widths, constant_values=value)
+
+  loud = jax.tree.map(
+      lambda x: append(x, 4 if x.dtype == jnp.int32 else 50.0),
+      examples.features,
+  )
+  return examples._replace(
+      features=loud,
+      labels=append(examples.labels, 7.0),
+      mask=append(examples.mask, 0.0),
+  )
