@@ -42,9 +42,8 @@ class MetaGradientTest(parameterized.TestCase):
 
   @parameterized.parameters(*types.BlockParams._fields)
   def test_agrees_with_finite_differences(self, part):
-    gradient, expected = getattr(self.gradient, part), getattr(
-        self.expected, part
-    )
+    gradient = getattr(self.gradient, part)
+    expected = getattr(self.expected, part)
     self.assertNotEmpty(jax.tree.leaves(expected))
     for leaf in jax.tree.leaves(expected):
       self.assertGreater(float(jnp.max(jnp.abs(leaf))), 1e-4)
@@ -58,30 +57,33 @@ class FirstOrderTest(absltest.TestCase):
         inner_loop__first_order=True, inner_loop__learned_rates=False
     )
     params = small_network.make_params(config)
-    meta_batch = small_network.make_meta_batch(config)
-    episode = small_network.take_tasks(meta_batch, 0)
-    encode = small_network.make_model(config).encode
-    support = encode(params.tables, episode.support)
-    query = encode(params.tables, episode.query)
-    loss_fn = small_network.make_loss(config)
-    adapted, _ = inner_loop.adapt(
-        params.meta_block,
-        params.global_block,
-        support,
-        loss_fn=loss_fn,
-        learning_rates=inner_loop.make_learning_rates(
-            params.meta_block, {}, config.inner_loop
-        ),
-    )
-    expected = jax.grad(loss_fn, argnums=(0, 1))(
-        adapted, params.global_block, query
-    )
-    one_task = jax.tree.map(lambda x: x[None], episode._replace(weight=1.0))
-    one_task = one_task._replace(weight=jnp.ones(1))
-    _, gradient = small_network.loss_and_grads(config)(params, one_task)
+    batch = small_network.make_meta_batch(config)
+    only_first = batch._replace(weight=jnp.asarray([3.0, 0.0, 0.0]))
+    _, gradient = small_network.loss_and_grads(config)(params, only_first)
+
+    @jax.jit
+    def gradient_at_adapted(params, episode):
+      encode = small_network.make_model(config).encode
+      loss_fn = small_network.make_loss(config)
+      rates = jax.tree.map(lambda _: jnp.full(2, 0.7), params.meta_block)
+      adapted, _ = inner_loop.adapt(
+          params.meta_block,
+          params.global_block,
+          encode(params.tables, episode.support),
+          loss_fn=loss_fn,
+          learning_rates=rates,
+      )
+      query = encode(params.tables, episode.query)
+      return jax.grad(loss_fn, (0, 1))(adapted, params.global_block, query)
+
+    first = small_network.take_tasks(batch, 0)
+    expected = gradient_at_adapted(params, first)
+    self.assertNotEmpty(jax.tree.leaves(expected))
     chex.assert_trees_all_close(
-        (gradient.meta_block, gradient.global_block), expected, rtol=1e-5,
-        atol=1e-7,
+        (gradient.meta_block, gradient.global_block),
+        expected,
+        rtol=1e-4,
+        atol=1e-6,
     )
 
 
@@ -103,8 +105,7 @@ class MetaLossTest(parameterized.TestCase):
     losses = []
     for task in range(num_tasks):
       weight = jnp.zeros(num_tasks).at[task].set(1.0)
-      (_, metrics), _ = self.compute(meta_batch._replace(weight=weight)
-      )
+      (_, metrics), _ = self.compute(meta_batch._replace(weight=weight))
       losses.append(metrics.query_loss)
     return jnp.stack(losses)
 
@@ -113,20 +114,23 @@ class MetaLossTest(parameterized.TestCase):
     loss_fn = small_network.make_loss(self.config)
     encode = small_network.make_model(self.config).encode
     rates = jax.tree.map(jnp.exp, self.params.inner_rates)
-    for task in range(small_network.NUM_TASKS):
-      episode = small_network.take_tasks(self.meta_batch, task)
-      support = encode(self.params.tables, episode.support)
-      query = encode(self.params.tables, episode.query)
-      adapted = self.params.meta_block
+
+    @jax.jit
+    def query_loss(params, episode):
+      support = encode(params.tables, episode.support)
+      adapted = params.meta_block
       for k in range(self.config.inner_loop.num_steps):
-        gradient = jax.grad(loss_fn)(
-            adapted, self.params.global_block, support
-        )
-        adapted = jax.tree.map(
-            lambda p, r, g, k=k: p - r[k] * g, adapted, rates, gradient
-        )
-      expected = loss_fn(adapted, self.params.global_block, query)
-      self.assertAlmostEqual(float(losses[task]), float(expected), places=5)
+        gradient = jax.grad(loss_fn)(adapted, params.global_block, support)
+        step = lambda p, r, g, k=k: p - r[k] * g
+        adapted = jax.tree.map(step, adapted, rates, gradient)
+      query = encode(params.tables, episode.query)
+      return loss_fn(adapted, params.global_block, query)
+
+    expected = jnp.stack([
+        query_loss(self.params, small_network.take_tasks(self.meta_batch, n))
+        for n in range(small_network.NUM_TASKS)
+    ])
+    chex.assert_trees_all_close(losses, expected, rtol=1e-5)
 
   def test_is_the_mean_over_tasks_of_weight_times_query_loss(self):
     losses = self.compute_query_losses(self.meta_batch)
@@ -163,20 +167,14 @@ class MetaLossTest(parameterized.TestCase):
     )
     self.assert_same_gradient(self.meta_batch._replace(support=permuted))
 
-  @parameterized.parameters('support', 'query')
-  def test_padding_rows_are_invisible(self, part):
-    padded = small_network.make_loud_padding(getattr(self.meta_batch, part))
-    self.assert_same_gradient(self.meta_batch._replace(**{part: padded}))
+  def test_padding_rows_are_invisible(self):
+    self.assert_same_gradient(small_network.make_loud_padding(self.meta_batch))
 
-  def test_padding_tasks_only_widen_the_mean(self):
-    append = lambda x: jnp.concatenate([x, x[:1]])
-    padded = jax.tree.map(append, self.meta_batch)
-    padded = padded._replace(weight=padded.weight.at[-1].set(0.0))
-    _, expected = self.compute(self.meta_batch)
-    _, gradient = self.compute(padded)
-    # The mean is over 4 tasks instead of 3.
-    gradient = jax.tree.map(lambda g: g * 4 / 3, gradient)
-    chex.assert_trees_all_close(gradient, expected, rtol=1e-4, atol=1e-7)
+  def test_task_of_weight_0_is_invisible(self):
+    weight = jnp.asarray([1.0, 2.0, 0.0])
+    batch = self.meta_batch._replace(weight=weight)
+    other = small_network.take_tasks(batch, jnp.asarray([0, 1, 0]))
+    self.assert_same_gradient(other._replace(weight=weight), as_in=batch)
 
   def test_batch_of_padding_tasks_has_no_loss(self):
     padding = self.meta_batch._replace(weight=jnp.zeros(3))
@@ -187,12 +185,11 @@ class MetaLossTest(parameterized.TestCase):
   def test_empty_support_is_judged_at_the_initialization(self):
     batch = small_network.make_empty(self.meta_batch, 1)
     losses = self.compute_query_losses(batch)
+    query = small_network.make_model(self.config).encode(
+        self.params.tables, small_network.take_tasks(batch.query, 1)
+    )
     unadapted = small_network.make_loss(self.config)(
-        self.params.meta_block,
-        self.params.global_block,
-        small_network.make_model(self.config).encode(
-            self.params.tables, small_network.take_tasks(batch.query, 1)
-        ),
+        self.params.meta_block, self.params.global_block, query
     )
     self.assertAlmostEqual(float(losses[1]), float(unadapted), places=6)
 
@@ -200,8 +197,7 @@ class MetaLossTest(parameterized.TestCase):
     losses = self.compute_query_losses(self.meta_batch)
     batch = small_network.make_empty(self.meta_batch, 1)
     left = self.compute_query_losses(batch)
-    chex.assert_trees_all_close(left[jnp.asarray([0, 2])],
-                                losses[jnp.asarray([0, 2])])
+    chex.assert_trees_all_close(left[::2], losses[::2], rtol=1e-5)
 
   @parameterized.named_parameters(('one', (1,)), ('all', (0, 1, 2)))
   def test_empty_support_has_finite_gradient(self, tasks):
@@ -212,12 +208,12 @@ class MetaLossTest(parameterized.TestCase):
     self.assertNotEmpty(jax.tree.leaves(gradient))
     chex.assert_tree_all_finite(gradient)
 
-  def assert_same_gradient(self, meta_batch):
-    expected = self.compute(self.meta_batch)
+  def assert_same_gradient(self, meta_batch, as_in=None):
+    expected = self.compute(self.meta_batch if as_in is None else as_in)
     found = self.compute(meta_batch)
     self.assertNotEmpty(jax.tree.leaves(found))
     chex.assert_tree_all_finite(found)
-    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-7)
+    chex.assert_trees_all_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 class NoInnerLoopTest(absltest.TestCase):
@@ -226,17 +222,17 @@ class NoInnerLoopTest(absltest.TestCase):
     config = small_network.make_config(inner_loop__num_steps=0)
     params = small_network.make_params(config)
     meta_batch = small_network.make_meta_batch(config)
-    (meta_loss, metrics), _ = small_network.loss_and_grads(config)(
+    meta_loss, metrics = jax.jit(small_network.make_meta_loss(config))(
         params, meta_batch
     )
     encode = small_network.make_model(config).encode
-    losses = jax.vmap(
-        lambda query: small_network.make_loss(config)(
-            params.meta_block, params.global_block, encode(params.tables, query)
-        )
-    )(meta_batch.query)
+    loss_fn = small_network.make_loss(config)
+    unadapted = lambda query: loss_fn(
+        params.meta_block, params.global_block, encode(params.tables, query)
+    )
+    losses = jax.jit(jax.vmap(unadapted))(meta_batch.query)
     expected = float(jnp.mean(meta_batch.weight * losses))
-    self.assertAlmostEqual(float(meta_loss), expected, places=6)
+    self.assertAlmostEqual(float(meta_loss), expected, places=5)
     chex.assert_shape(metrics.support_losses, (0,))
 
 

@@ -49,11 +49,10 @@ def make_model(config: config_lib.Config) -> model_lib.Model:
 
 def make_params(config: config_lib.Config) -> types.BlockParams:
   """Returns parameters of which none is zero, not even a bias."""
-  params = jax.jit(make_model(config).init)(jax.random.key(1))
-  leaves, structure = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(2), len(leaves))
-  shake = lambda x, key: x + 0.2 * jax.random.normal(key, x.shape)
-  return jax.tree.unflatten(structure, map(shake, leaves, keys))
+  shapes = jax.eval_shape(make_model(config).init, jax.random.key(0))
+  rng = np.random.default_rng(1)
+  normal = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
+  return jax.tree.map(normal, shapes)
 
 
 def make_loss(config: config_lib.Config) -> types.TaskLossFn:
@@ -122,19 +121,24 @@ def make_empty(meta_batch: types.Episode, task: int) -> types.Episode:
   return meta_batch._replace(support=support._replace(mask=mask))
 
 
-def make_loud_padding(examples: types.Examples) -> types.Examples:
+def make_loud_padding(meta_batch: types.Episode) -> types.Episode:
   """Appends rows of mask 0 that would be heard, should they leak through."""
 
   def append(rows, value):
     widths = [(0, 0), (0, 3)] + [(0, 0)] * (rows.ndim - 2)
     return jnp.pad(rows, widths, constant_values=value)
 
-  loud = jax.tree.map(
-      lambda x: append(x, 4 if x.dtype == jnp.int32 else 50.0),
-      examples.features,
-  )
-  return examples._replace(
-      features=loud,
-      labels=append(examples.labels, 7.0),
-      mask=append(examples.mask, 0.0),
+  def pad(examples):
+    loud = jax.tree.map(
+        lambda x: append(x, 4 if jnp.issubdtype(x.dtype, jnp.integer) else 50),
+        examples.features,
+    )
+    return examples._replace(
+        features=loud,
+        labels=append(examples.labels, 7),
+        mask=append(examples.mask, 0),
+    )
+
+  return meta_batch._replace(
+      support=pad(meta_batch.support), query=pad(meta_batch.query)
   )

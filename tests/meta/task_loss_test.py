@@ -1,0 +1,78 @@
+import math
+
+from absl.testing import absltest
+import chex
+import jax
+import jax.numpy as jnp
+
+from limaml_jax import types
+from limaml_jax.meta import task_loss
+
+
+def embed(meta_params, meta_features):
+  return {t: rows * meta_params for t, rows in meta_features.items()}
+
+
+def logit(global_params, embeddings, features):
+  return global_params * embeddings['user'][0] + features[0]
+
+
+def make_examples(inputs, features, labels, mask):
+  column = lambda values: jnp.asarray(values)[:, None]
+  return types.Examples(
+      meta_features={'user': column(inputs)},
+      features=column(features),
+      labels=jnp.asarray(labels),
+      mask=jnp.asarray(mask),
+  )
+
+
+class TaskLogitsTest(absltest.TestCase):
+
+  def score(self, inputs):
+    examples = make_examples(inputs, [1.0, 2.0], [0.0, 1.0], [1.0, 1.0])
+    return task_loss.task_logits(
+        jnp.asarray(2.0), jnp.asarray(3.0), examples, embed=embed, logit=logit
+    )
+
+  def test_one_input_row_serves_all_rows(self):
+    # 3 * (2 * 0.5) + [1, 2].
+    chex.assert_trees_all_close(self.score([0.5]), jnp.asarray([4.0, 5.0]))
+
+  def test_each_row_may_have_an_input_row(self):
+    # 3 * (2 * [0.5, 1]) + [1, 2].
+    chex.assert_trees_all_close(self.score([0.5, 1]), jnp.asarray([4.0, 8.0]))
+
+
+class TaskLossTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.loss_fn = task_loss.make_task_loss(embed, logit)
+
+  def compute(self, labels, mask):
+    # Logits are 0 and log 3, probabilities 1/2 and 3/4.
+    features = [0.0, math.log(3)]
+    examples = make_examples([0.0], features, labels, mask)
+    return float(self.loss_fn(jnp.asarray(1.0), jnp.asarray(1.0), examples))
+
+  def test_is_the_mean_cross_entropy(self):
+    expected = -(math.log(1 / 2) + math.log(1 / 4)) / 2
+    self.assertAlmostEqual(self.compute([1.0, 0.0], [1.0, 1.0]), expected, 6)
+
+  def test_divides_by_the_real_rows(self):
+    self.assertAlmostEqual(
+        self.compute([1.0, 0.0], [0.0, 1.0]), -math.log(1 / 4), 6
+    )
+
+  def test_is_zero_without_a_real_row(self):
+    self.assertEqual(self.compute([1.0, 0.0], [0.0, 0.0]), 0.0)
+
+  def test_has_zero_gradient_without_a_real_row(self):
+    examples = make_examples([1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0])
+    gradient = jax.grad(self.loss_fn)(1.0, 1.0, examples)
+    self.assertEqual(float(gradient), 0.0)
+
+
+if __name__ == '__main__':
+  absltest.main()
