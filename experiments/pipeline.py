@@ -11,7 +11,7 @@ from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import prepare as prepare_lib
-from limaml_jax.data import task_table
+from limaml_jax.data.tasks import task_table
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.refresh import publish

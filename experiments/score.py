@@ -16,7 +16,7 @@ from experiments import pipeline
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
-from limaml_jax.data import items as items_lib
+from limaml_jax.data.tasks import items as items_lib
 from limaml_jax.store import lookup
 
 _DATA = flags.DEFINE_string(

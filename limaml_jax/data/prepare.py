@@ -14,15 +14,15 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax.data import dataset
-from limaml_jax.data import fingerprint
-from limaml_jax.data import items
-from limaml_jax.data import output_directory
-from limaml_jax.data import protocol as protocol_lib
-from limaml_jax.data import raw_log
-from limaml_jax.data import schema_file
-from limaml_jax.data import sources
-from limaml_jax.data import task_builder
-from limaml_jax.data import transform
+from limaml_jax.data.log import raw_log
+from limaml_jax.data.log import schema_file
+from limaml_jax.data.log import sources
+from limaml_jax.data.tasks import fingerprint
+from limaml_jax.data.tasks import items
+from limaml_jax.data.tasks import output_directory
+from limaml_jax.data.tasks import protocol as protocol_lib
+from limaml_jax.data.tasks import task_builder
+from limaml_jax.data.tasks import transform
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
-from limaml_jax.data import event_split
+from limaml_jax.data.tasks import event_split
 
 DAY = 86400
 START = 1_600_000_000  # 2020-09-13T12:26:40 UTC.

@@ -7,10 +7,10 @@ import tensorflow_datasets as tfds
 
 from limaml_jax import errors
 from limaml_jax.data import dataset
-from limaml_jax.data import items
 from limaml_jax.data import prepare
-from limaml_jax.data import task_builder
-from limaml_jax.data import task_table
+from limaml_jax.data.tasks import items
+from limaml_jax.data.tasks import task_builder
+from limaml_jax.data.tasks import task_table
 
 
 class PrepareTest(absltest.TestCase):

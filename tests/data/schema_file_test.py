@@ -5,7 +5,7 @@ from absl.testing import parameterized
 import small_log
 
 from limaml_jax import errors
-from limaml_jax.data import schema_file
+from limaml_jax.data.log import schema_file
 
 SCHEMAS = pathlib.Path(__file__).parents[2] / 'experiments' / 'schemas'
 

@@ -2,7 +2,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from limaml_jax.data import statistics
+from limaml_jax.data.tasks import statistics
 
 NAN = np.nan
 

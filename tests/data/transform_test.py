@@ -7,8 +7,8 @@ import numpy as np
 import small_log
 
 from limaml_jax.data import dataset
-from limaml_jax.data import items
-from limaml_jax.data import task_table
+from limaml_jax.data.tasks import items
+from limaml_jax.data.tasks import task_table
 
 
 class TransformTest(parameterized.TestCase):

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from limaml_jax import types
-from limaml_jax.data import ordered_events
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import side_tables
-from limaml_jax.data import statistics
-from limaml_jax.data import vocabulary
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import ordered_events
+from limaml_jax.data.tasks import side_tables
+from limaml_jax.data.tasks import statistics
+from limaml_jax.data.tasks import vocabulary
 
 
 class FeatureEncoder:

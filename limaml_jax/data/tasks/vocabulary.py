@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from limaml_jax.data import schema as schema_lib
+from limaml_jax.data.log import schema as schema_lib
 
 
 def encode_categorical(

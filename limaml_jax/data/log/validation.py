@@ -6,8 +6,8 @@ Each check raises InputError for the first offending row, by file and row.
 import duckdb
 
 from limaml_jax import errors
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import tables
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import tables
 
 
 def first_row(

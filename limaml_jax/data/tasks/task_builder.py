@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 
 from limaml_jax import types
 from limaml_jax.data import dataset
-from limaml_jax.data import task_layout
+from limaml_jax.data.tasks import task_layout
 
 SPLIT = 'tasks'
 _FORMAT = 'array_record'

@@ -7,7 +7,7 @@ import tomllib
 from typing import Any
 
 from limaml_jax import errors
-from limaml_jax.data import schema as schema_lib
+from limaml_jax.data.log import schema as schema_lib
 
 _CHOICES = {
     'format': schema_lib.FORMATS,

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from limaml_jax import errors
-from limaml_jax.data import tables
+from limaml_jax.data.log import tables
 
 _INTEGER = r'[+-]?\d{1,18}'
 

@@ -12,9 +12,9 @@ import pathlib
 import duckdb
 
 from limaml_jax import errors
-from limaml_jax.data import expressions
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import tables
+from limaml_jax.data.log import expressions
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import tables
 
 
 def find_files(

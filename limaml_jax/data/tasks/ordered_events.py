@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from limaml_jax import config as config_lib
-from limaml_jax.data import event_split
-from limaml_jax.data import raw_log
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import side_tables
-from limaml_jax.data import tables
+from limaml_jax.data.log import raw_log
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import tables
+from limaml_jax.data.tasks import event_split
+from limaml_jax.data.tasks import side_tables
 
 
 class Events(NamedTuple):

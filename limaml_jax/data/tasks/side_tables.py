@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limaml_jax import errors
-from limaml_jax.data import raw_log
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import tables
+from limaml_jax.data.log import raw_log
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import tables
 
 _LOGGER = logging.getLogger(__name__)
 

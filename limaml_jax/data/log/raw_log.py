@@ -9,13 +9,13 @@ from typing import NamedTuple
 import duckdb
 
 from limaml_jax import errors
-from limaml_jax.data import event_time
-from limaml_jax.data import outcomes
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import schema_file
-from limaml_jax.data import sources
-from limaml_jax.data import tables
-from limaml_jax.data import validation
+from limaml_jax.data.log import event_time
+from limaml_jax.data.log import outcomes
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import schema_file
+from limaml_jax.data.log import sources
+from limaml_jax.data.log import tables
+from limaml_jax.data.log import validation
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
-from limaml_jax.data import transform
+from limaml_jax.data.tasks import transform
 
 # Raised whenever the same request would give other contents than before.
 _REVISION = 1

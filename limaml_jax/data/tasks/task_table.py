@@ -8,8 +8,8 @@ import tensorflow_datasets as tfds
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
-from limaml_jax.data import task_builder
-from limaml_jax.data import task_layout
+from limaml_jax.data.tasks import task_builder
+from limaml_jax.data.tasks import task_layout
 
 _CHUNK = 2000  # Tasks decoded at a time.
 

@@ -12,12 +12,12 @@ import numpy as np
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.data import dataset
-from limaml_jax.data import event_split
-from limaml_jax.data import feature_encoder
-from limaml_jax.data import ordered_events
-from limaml_jax.data import raw_log
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import side_tables
+from limaml_jax.data.log import raw_log
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import event_split
+from limaml_jax.data.tasks import feature_encoder
+from limaml_jax.data.tasks import ordered_events
+from limaml_jax.data.tasks import side_tables
 
 
 class Prepared(NamedTuple):

@@ -3,9 +3,9 @@
 import duckdb
 
 from limaml_jax import errors
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import tables
-from limaml_jax.data import validation
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import tables
+from limaml_jax.data.log import validation
 
 # Log times outside these years are taken for a wrong unit.
 EARLIEST = 631152000  # 1990-01-01 UTC, seconds.

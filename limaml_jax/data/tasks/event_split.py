@@ -13,7 +13,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
-from limaml_jax.data import protocol as protocol_lib
+from limaml_jax.data.tasks import protocol as protocol_lib
 
 # Newcomers are tested right after this many events.
 NEWCOMER_HISTORIES = (0, 3, 12)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import duckdb
 
 from limaml_jax import errors
-from limaml_jax.data import expressions
-from limaml_jax.data import schema as schema_lib
-from limaml_jax.data import schema_file
-from limaml_jax.data import tables
+from limaml_jax.data.log import expressions
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import schema_file
+from limaml_jax.data.log import tables
 
 
 def check_features(

@@ -1,0 +1,1 @@
+"""The log as it comes: schema, files, and every check on entry."""

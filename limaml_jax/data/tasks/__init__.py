@@ -1,0 +1,1 @@
+"""From a checked log to stored tasks, and back into memory."""
