@@ -9,12 +9,14 @@ import logging
 import os
 import pathlib
 import sys
+from typing import NoReturn
 
 from absl import app
 from absl import flags
 from absl import logging as absl_logging
 import jax
 
+from experiments import config_flag
 from limaml_jax import errors
 
 _COMPILATION_CACHE = flags.DEFINE_string(
@@ -30,7 +32,7 @@ def run(main: Callable[[], None]) -> None:
 
   def checked_main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
-      raise app.UsageError(f'Unexpected arguments: {argv[1:]}')
+      _fail(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
     absl_logging.use_absl_handler()
     # Dependencies report their routine work at INFO; what we say is for people.
     logging.getLogger().setLevel(logging.WARNING)
@@ -42,7 +44,19 @@ def run(main: Callable[[], None]) -> None:
     try:
       main()
     except errors.InputError as error:
-      print(f'error: {error}', file=sys.stderr)
-      sys.exit(1)
+      _fail(str(error))
 
-  app.run(checked_main)
+  app.run(checked_main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Parses flags; what is wrong with them is one line, too."""
+  try:
+    return flags.FLAGS(config_flag.complete(argv))
+  except (flags.Error, errors.InputError) as error:
+    _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+  print(f'error: {message}', file=sys.stderr)
+  sys.exit(1)

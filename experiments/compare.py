@@ -1,4 +1,4 @@
-"""Compares all variants as served: trains, refreshes, evaluates, reports.
+r"""Compares all variants as served: trains, refreshes, evaluates, reports.
 
     python -m experiments.compare --config=experiments/configs/kuairand.py \
         --data=runs/kuairand/tasks --workdir=runs/kuairand --seeds=0,1,2
@@ -32,6 +32,9 @@ from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.evaluation import tables
 from limaml_jax.training import loop
 from limaml_jax.training import writers
+
+flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(config_flag)
 
 _DATA = flags.DEFINE_string(
     'data', None, 'Dataset that `prepare` made; WORKDIR/tasks when left out.'

@@ -7,6 +7,9 @@ under `variants`, what is tuned for each variant. An override on the command
 line comes last. Unknown names and wrong types are refused.
 """
 
+from collections.abc import Sequence
+import pathlib
+
 from absl import flags
 from ml_collections import config_flags
 
@@ -14,11 +17,35 @@ from experiments import variants
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 
+_DEFAULT = 'experiments/configs/ml100k.py'
+# A default of the flag itself would be read, and fail, before `check`.
 _CONFIG = config_flags.DEFINE_config_file(
     'config',
-    'experiments/configs/ml100k.py',
-    'Settings; override one by --config.NAME=VALUE.',
+    None,
+    f'Settings; override one by --config.NAME=VALUE. (default: {_DEFAULT})',
 )
+
+
+def complete(argv: Sequence[str]) -> list[str]:
+  """Checks --config and its overrides, and adds the default file.
+
+  Raises:
+    InputError: for a file or a setting that does not exist.
+  """
+  known = config_lib.flatten(config_lib.Config())
+  for argument in argv:
+    flag, _, value = argument.lstrip('-').partition('=')
+    if flag == 'config' and not pathlib.Path(value).is_file():
+      raise errors.InputError(
+          f'--config={value}: no such file; see experiments/configs'
+      )
+    name = flag.removeprefix('config.')
+    if name != flag and name not in known:
+      raise errors.InputError(
+          f'--{flag}: no such setting{config_lib.nearest(name)}'
+      )
+  given = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv)
+  return [*argv[:1], *([] if given else [f'--config={_DEFAULT}']), *argv[1:]]
 
 
 def resolve(variant: str) -> config_lib.Config:

@@ -1,4 +1,4 @@
-"""Evaluates a trained variant as served, and prints its quality.
+r"""Evaluates a trained variant as served, and prints its quality.
 
     python -m experiments.evaluate --data=runs/ml100k/tasks \
         --workdir=runs/ml100k/limaml
@@ -18,6 +18,8 @@ from experiments import pipeline
 from experiments import progress
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
+
+flags.adopt_module_key_flags(binary)
 
 _DATA = flags.DEFINE_string(
     'data', None, 'Dataset that `prepare` made.', required=True

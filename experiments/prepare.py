@@ -1,4 +1,4 @@
-"""Makes tasks from a log: reads, checks, orders, splits, and stores them.
+r"""Makes tasks from a log: reads, checks, orders, splits, and stores them.
 
     python -m experiments.prepare --config=experiments/configs/ml100k.py \
         --data_dir=DIR_OF_RAW_FILES --output=runs/ml100k/tasks
@@ -13,6 +13,9 @@ from experiments import config_flag
 from experiments import pipeline
 from experiments import progress
 from experiments import variants
+
+flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(config_flag)
 
 _DATA_DIR = flags.DEFINE_string(
     'data_dir',

@@ -23,7 +23,8 @@ def bar(description: str) -> Iterator[Callable[[int, int], None]]:
       rich_progress.TimeRemainingColumn(),
   )
   with rich_progress.Progress(*columns, console=console) as progress:
-    task = progress.add_task(description, total=None)
+    # Shown once there is progress: what fails at once leaves only its error.
+    task = progress.add_task(description, total=None, visible=False)
     yield lambda done, total: progress.update(
-        task, completed=done, total=total
+        task, completed=done, total=total, visible=True
     )

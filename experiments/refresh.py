@@ -1,4 +1,4 @@
-"""Refreshes the store: adapts every entity to its events before a cutoff.
+r"""Refreshes the store: adapts every entity to its events before a cutoff.
 
     python -m experiments.refresh --data=runs/ml100k/tasks \
         --workdir=runs/ml100k/limaml --cutoff=1998-04-20T00:00:00+00:00
@@ -13,6 +13,8 @@ from experiments import binary
 from experiments import pipeline
 from experiments import progress
 from limaml_jax import errors
+
+flags.adopt_module_key_flags(binary)
 
 _DATA = flags.DEFINE_string(
     'data', None, 'Dataset that `prepare` made.', required=True

@@ -1,4 +1,4 @@
-"""Scores candidates for one entity, with its embedding from the store.
+r"""Scores candidates for one entity, with its embedding from the store.
 
     python -m experiments.score --data=runs/ml100k/tasks \
         --workdir=runs/ml100k/limaml --entity=196 --candidates=242,302,50
@@ -18,6 +18,8 @@ from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data.tasks import items as items_lib
 from limaml_jax.store import lookup
+
+flags.adopt_module_key_flags(binary)
 
 _DATA = flags.DEFINE_string(
     'data', None, 'Dataset that `prepare` made.', required=True

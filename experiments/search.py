@@ -1,4 +1,4 @@
-"""Searches the settings of one variant on the validation window.
+r"""Searches the settings of one variant on the validation window.
 
     python -m experiments.search --config=experiments/configs/kuairand.py \
         --data_dir=DIR --workdir=runs/search --variant=limaml
@@ -26,6 +26,9 @@ from limaml_jax import config as config_lib
 from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.training import loop
+
+flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(config_flag)
 
 _VARIANT = flags.DEFINE_enum(
     'variant', variants.LIMAML, list(variants.TRAINED), 'What to tune.'

@@ -1,4 +1,4 @@
-"""Meta-trains one variant and checkpoints it; resumes where it was stopped.
+r"""Meta-trains one variant and checkpoints it; resumes where it was stopped.
 
     python -m experiments.train --config=experiments/configs/ml100k.py \
         --data=runs/ml100k/tasks --workdir=runs/ml100k/limaml
@@ -18,6 +18,9 @@ from limaml_jax.meta import outer_loop
 from limaml_jax.training import loop
 
 _LOGGER = logging.getLogger(__name__)
+
+flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(config_flag)
 
 _VARIANT = flags.DEFINE_string(
     'variant', variants.LIMAML, f'One of {", ".join(variants.TRAINED)}.'

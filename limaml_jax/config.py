@@ -238,6 +238,13 @@ def _flatten(settings: Mapping[str, object], prefix: str) -> dict[str, object]:
   return flat
 
 
+def nearest(name: str) -> str:
+  """Suggests the setting that an unknown name may have meant, or nothing."""
+  known = flatten(Config())
+  matches = difflib.get_close_matches(name, known, n=1)
+  return f'; did you mean {matches[0]}?' if matches else ''
+
+
 def override(config: Config, settings: Mapping[str, object]) -> Config:
   """Returns the configuration with settings replaced, by dotted name.
 
@@ -248,9 +255,7 @@ def override(config: Config, settings: Mapping[str, object]) -> Config:
   known = flatten(config)
   for name, value in settings.items():
     if name not in known:
-      nearest = difflib.get_close_matches(name, known, n=1)
-      hint = f'; did you mean {nearest[0]}?' if nearest else ''
-      raise errors.InputError(f'setting {name}: unknown{hint}')
+      raise errors.InputError(f'setting {name}: unknown{nearest(name)}')
     config = _replace(config, name.split('.'), _convert(name, value, known))
   for name, choices in _CHOICES.items():
     value = flatten(config)[name]

@@ -1,0 +1,183 @@
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax import types
+from limaml_jax.blocks import fingerprint as fingerprint_lib
+from limaml_jax.blocks import model as model_lib
+from limaml_jax.training import table_rows
+
+_SPECS = (
+    types.FeatureSpec('user_id', 'categorical', 'entity', 'meta', 7),
+    types.FeatureSpec('city', 'categorical', 'entity', 'both', 4),
+    types.FeatureSpec('age', 'numeric', 'entity', 'meta'),
+    types.FeatureSpec('item_id', 'categorical', 'item', 'global', 3000),
+    types.FeatureSpec('tags', 'multi_hot', 'item', 'global', 6, 2),
+)
+
+
+def make_model(specs=_SPECS, **settings):
+  config = config_lib.override(
+      config_lib.Config(),
+      {
+          'model.meta_block.widths': (3,),
+          'model.meta_block.embedding_size': 4,
+          'model.global_block.widths': (3,),
+      }
+      | settings,
+  )
+  return model_lib.make_model(
+      config, specs=specs, entity_type='user', entity_feature='user_id'
+  )
+
+
+@functools.cache
+def make_params():
+  return jax.jit(make_model(**{'model.meta_block.kind': 'id_embedding'}).init)(
+      jax.random.key(0)
+  )
+
+
+def make_episode(index):
+  """Returns one indexed episode of 3 support rows and 2 query rows."""
+
+  def examples(size):
+    rng = np.random.default_rng(size)
+    city = rng.integers(0, 4, 1)
+    return index(
+        types.Examples(
+            meta_features={
+                'user': {
+                    'user_id': np.asarray([5]),
+                    'city': city,
+                    'age': np.asarray([0.3]),
+                }
+            },
+            features={
+                'city': np.repeat(city, size),
+                'item_id': rng.integers(0, 3000, size),
+                'tags': rng.integers(-1, 6, (size, 2)),
+            },
+            labels=np.zeros(size),
+            mask=np.ones(size),
+        )
+    )
+
+  return types.Episode(examples(3), examples(2), jnp.ones(()))
+
+
+class SelectionTest(absltest.TestCase):
+
+  def test_mlp_does_not_see_the_id(self):
+    names = [spec.name for spec in make_model().meta_specs]
+    self.assertEqual(names, ['city', 'age'])
+
+  def test_id_embedding_reads_the_id_first(self):
+    model = make_model(
+        specs=_SPECS[::-1], **{'model.meta_block.kind': 'id_embedding'}
+    )
+    names = [spec.name for spec in model.meta_specs]
+    self.assertEqual(names, ['user_id', 'age', 'city'])
+
+  def test_global_block_reads_global_and_both(self):
+    names = [spec.name for spec in make_model().global_specs]
+    self.assertEqual(names, ['city', 'item_id', 'tags'])
+
+  def test_mlp_without_a_feature_to_read_is_refused(self):
+    with self.assertRaisesRegex(errors.InputError, 'id_embedding'):
+      make_model(specs=[_SPECS[0], *_SPECS[3:]])
+
+
+class EncodeTest(absltest.TestCase):
+
+  def test_gathered_rows_mean_the_same_as_whole_tables(self):
+    model = make_model(**{'model.meta_block.kind': 'id_embedding'})
+    tables = make_params().tables
+    # One table is gathered whole, the other by its distinct rows.
+    self.assertLen(tables, 2)
+    episode = make_episode(model.index)
+    gathered = table_rows.gather(tables, episode)
+    expected = model.encode(tables, episode.support)
+    found = model.encode(gathered.rows, gathered.episodes.support)
+    chex.assert_shape(expected.features, (3, 4 + 16 + 4))
+    chex.assert_trees_all_equal(found, expected)
+
+
+class InitTest(parameterized.TestCase):
+
+  def test_fixed_rates_are_not_parameters(self):
+    model = make_model()
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    self.assertEmpty(params.inner_rates)
+
+  def test_learned_rates_start_at_the_fixed_one(self):
+    model = make_model(**{
+        'inner_loop.learned_rates': True,
+        'inner_loop.learning_rate': 0.5,
+        'inner_loop.num_steps': 3,
+    })
+    params = jax.jit(model.init)(jax.random.key(0))
+    self.assertEqual(
+        jax.tree.structure(params.inner_rates),
+        jax.tree.structure(params.meta_block),
+    )
+    for leaf in jax.tree.leaves(params.inner_rates):
+      chex.assert_trees_all_close(jnp.exp(leaf), jnp.full(3, 0.5))
+
+
+class FingerprintTest(parameterized.TestCase):
+
+  def compute(self, params, structure='structure', data='data'):
+    return fingerprint_lib.fingerprint(
+        params.global_block, params.tables, structure, data
+    )
+
+  def test_is_a_function_of_the_model(self):
+    params = make_params()
+    copy = jax.tree.map(jnp.copy, params)
+    self.assertEqual(self.compute(copy), self.compute(params))
+
+  @parameterized.parameters('global_block', 'tables')
+  def test_changes_with_every_array_of_the(self, part):
+    params = make_params()
+    found = {self.compute(params)}
+    leaves, structure = jax.tree.flatten(getattr(params, part))
+    for n, leaf in enumerate(leaves):
+      nudged = leaf.ravel().at[-1].add(1e-3).reshape(leaf.shape)
+      changed = [*leaves[:n], nudged, *leaves[n + 1 :]]
+      tree = jax.tree.unflatten(structure, changed)
+      found.add(self.compute(params._replace(**{part: tree})))
+    self.assertLen(found, len(leaves) + 1)
+
+  def test_changes_with_the_name_of_an_array(self):
+    params = make_params()
+    block = dict(params.global_block)
+    block['renamed'] = block.pop('Dense_0')
+    renamed = params._replace(global_block=block)
+    self.assertNotEqual(self.compute(renamed), self.compute(params))
+
+  def test_changes_with_the_structure(self):
+    layout = make_model().layout
+    moved = layout | {'tags': layout['tags']._replace(offset=99)}
+    params = make_params()
+    self.assertNotEqual(
+        self.compute(params, structure=moved),
+        self.compute(params, structure=layout),
+    )
+
+  def test_changes_with_the_dataset(self):
+    params = make_params()
+    self.assertNotEqual(
+        self.compute(params, data='other'), self.compute(params)
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()
