@@ -22,9 +22,15 @@ def bar(description: str) -> Iterator[Callable[[int, int], None]]:
       rich_progress.TimeElapsedColumn(),
       rich_progress.TimeRemainingColumn(),
   )
-  with rich_progress.Progress(*columns, console=console) as progress:
-    # Shown once there is progress: what fails at once leaves only its error.
-    task = progress.add_task(description, total=None, visible=False)
-    yield lambda done, total: progress.update(
-        task, completed=done, total=total, visible=True
-    )
+  progress = rich_progress.Progress(*columns, console=console)
+  task = progress.add_task(description, total=None)
+
+  def update(done: int, total: int) -> None:
+    # Started by the first step: what fails at once leaves only its error.
+    progress.start()
+    progress.update(task, completed=done, total=total)
+
+  try:
+    yield update
+  finally:
+    progress.stop()

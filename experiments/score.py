@@ -62,11 +62,12 @@ def main() -> None:
   vectors = np.repeat(found.vectors, len(candidates), axis=0)
   scores = served.scorer.score({entity_type: vectors}, features)
   age = '-' if found.ages[0] < 0 else f'{found.ages[0] / 86400:.1f} days'
-  table = rich_table.Table(
-      title=f'{entity_type} {_ENTITY.value}: '
+  print(
+      f'{entity_type} {_ENTITY.value}: '
       f'{lookup.Status(found.statuses[0]).name}, age {age}, '
       f'snapshot {found.version}'
   )
+  table = rich_table.Table()
   table.add_column(data.info.item_feature)
   table.add_column('score', justify='right')
   for i in np.argsort(-scores, kind='stable'):

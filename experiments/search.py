@@ -40,18 +40,20 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Receives the trials of all variants.', required=True
 )
 _TRIALS = flags.DEFINE_integer(
-    'trials', 8, 'Settings to try.', lower_bound=1
+    'trials', 12, 'Settings to try.', lower_bound=1
 )
 
 _SPACE = {
     'outer_loop.learning_rate': (1e-3, 2e-3, 4e-3),
+    'outer_loop.table_learning_rate': (1e-3, 2e-3, 4e-3),
     'outer_loop.num_epochs': (1, 2, 3),
     'outer_loop.weight_decay': (1e-4, 1e-2, 1e-1),
     'episodes.support_dropout': (0.1, 0.3),
 }
 _INNER_SPACE = {
-    'inner_loop.num_steps': (1, 2, 3),
-    'inner_loop.learning_rate': (0.3, 1.0, 2.0),
+    'inner_loop.num_steps': (1, 2),
+    'inner_loop.learning_rate': (2.0, 4.0, 6.0),
+    'inner_loop.prior_rows': (4.0, 8.0, 16.0),
 }
 
 

@@ -24,7 +24,10 @@ def get_config() -> config_dict.ConfigDict:
           refresh_hours=24,
       ),
       episodes=config_lib.EpisodeConfig(
-          tasks_per_step=256, support_buckets=(16,), query_buckets=(4,)
+          tasks_per_step=256, support_buckets=(8, 32), query_buckets=(4,)
+      ),
+      inner_loop=config_lib.InnerLoopConfig(
+          num_steps=1, learning_rate=4.0, prior_rows=8.0
       ),
       outer_loop=config_lib.OuterLoopConfig(num_epochs=2),
   )

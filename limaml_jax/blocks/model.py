@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from limaml_jax import config as config_lib
+from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.blocks import encoder
 from limaml_jax.blocks import global_block
@@ -63,8 +64,16 @@ def make_model(
     specs: of the prepared dataset.
     entity_type: the adapted one.
     entity_feature: the ID feature of that type; an 'mlp' does not see it.
+
+  Raises:
+    InputError: if the meta block has nothing to read.
   """
   meta_specs = select_meta_specs(specs, config.model, entity_feature)
+  if not meta_specs:
+    raise errors.InputError(
+        f'no feature for the meta block of {entity_type}: give one the role '
+        '"meta" in the schema, or set model.meta_block.kind to id_embedding'
+    )
   global_specs = select_global_specs(specs)
   layout = encoder.make_layout(
       (*meta_specs, *global_specs),

@@ -100,7 +100,6 @@ class TaskTable(NamedTuple):
   entity_keys: np.ndarray
   offsets: np.ndarray
   num_history: np.ndarray
-  num_history: np.ndarray
   num_train: np.ndarray
   timestamps: np.ndarray
   labels: np.ndarray

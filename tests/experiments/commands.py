@@ -1,0 +1,58 @@
+"""Runs the binaries as their users do, on a small generated MovieLens log."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+_START = 880_000_000  # UTC seconds.
+SMALL = (
+    '--config.episodes.tasks_per_step=8',
+    '--config.episodes.support_buckets=(8,)',
+    '--config.episodes.query_buckets=(8,)',
+    '--config.model.global_block.widths=(8,)',
+    '--config.model.meta_block.widths=(8,)',
+    '--config.model.meta_block.embedding_size=4',
+    '--config.outer_loop.num_epochs=1',
+)
+
+
+def run(verb: str, *flags: str) -> subprocess.CompletedProcess[str]:
+  """Runs `python -m experiments.VERB FLAGS` and returns what it printed."""
+  return subprocess.run(
+      [sys.executable, '-m', f'experiments.{verb}', *flags],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+      timeout=300,
+      check=False,
+  )
+
+
+def write_log(directory: pathlib.Path, num_users: int = 40) -> None:
+  """Writes atomic files of the shape of MovieLens-100K."""
+  directory.mkdir(parents=True, exist_ok=True)
+  rng = np.random.default_rng(0)
+  users = ['user_id:token\tage:token\tgender:token\toccupation:token\t'
+           'zip_code:token']
+  events = ['user_id:token\titem_id:token\trating:float\ttimestamp:float']
+  for user in range(1, num_users + 1):
+    gender = 'MF'[user % 2]
+    users.append(
+        f'{user}\t{20 + user % 40}\t{gender}\tjob{user % 3}\t{10000 + user}'
+    )
+    items = rng.permutation(30)[: rng.integers(6, 25)] + 1
+    for position, item in enumerate(items):
+      rating = rng.integers(1, 6)
+      time = _START + user * 1000 + position * 60
+      events.append(f'{user}\t{item}\t{rating}\t{time}')
+  items = ['item_id:token\tmovie_title:token_seq\trelease_year:token\t'
+           'class:token_seq']
+  items += [
+      f'{n}\tFilm {n}\t{1980 + n % 10}\tDrama Comedy' for n in range(1, 31)
+  ]
+  for name, lines in (('user', users), ('item', items), ('inter', events)):
+    path = directory / f'ml-100k.{name}'
+    path.write_text('\n'.join(lines) + '\n')

@@ -1,0 +1,135 @@
+"""The whole line through its binaries, each a process of its own."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+
+from tests.experiments import commands
+
+
+class LineTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.dir = pathlib.Path(tempfile.mkdtemp())
+    cls.addClassCleanup(shutil.rmtree, cls.dir)
+    cls.cache = f'--compilation_cache={cls.dir / "cache"}'
+    commands.write_log(cls.dir / 'raw')
+    cls.tasks = f'--data={cls.dir / "tasks"}'
+    cls.run_dir = f'--workdir={cls.dir / "limaml"}'
+    cls.run_ok(
+        'prepare',
+        f'--data_dir={cls.dir / "raw"}',
+        f'--output={cls.dir / "tasks"}',
+        *commands.SMALL,
+    )
+
+  @classmethod
+  def run_ok(cls, verb, *flags):
+    result = commands.run(verb, cls.cache, *flags)
+    if result.returncode:
+      raise AssertionError(result.stderr[-3000:])
+    return result
+
+  def test_1_train_says_which_order_ran_and_resumes(self):
+    flags = (self.tasks, self.run_dir, *commands.SMALL)
+    first = self.run_ok('train', *flags, '--stop_after=2')
+    self.assertIn('2 outer steps; second order', first.stdout)
+    self.assertIn('second order (exact meta-gradient)', first.stderr)
+    rest = self.run_ok('train', *flags)
+    self.assertNotIn(' 2 outer steps;', rest.stdout)
+    steps = sorted(
+        int(path.name)
+        for path in (self.dir / 'limaml' / 'checkpoints').iterdir()
+    )
+    self.assertEqual(steps[0], 2)
+
+  def test_2_refresh_publishes_what_score_reads(self):
+    self.run_ok('refresh', self.tasks, self.run_dir)
+    result = self.run_ok(
+        'score', self.tasks, self.run_dir, '--entity=7', '--candidates=3,4,99'
+    )
+    self.assertIn('user 7: PRESENT', result.stdout)
+    self.assertIn('99', result.stdout)
+
+  def test_3_an_unknown_entity_is_no_error(self):
+    result = self.run_ok(
+        'score', self.tasks, self.run_dir, '--entity=nobody', '--candidates=3'
+    )
+    self.assertIn('user nobody: MISSING', result.stdout)
+
+  def test_4_evaluate_leaves_the_served_quality(self):
+    self.run_ok('evaluate', self.tasks, self.run_dir)
+    path = self.dir / 'limaml' / 'evaluation.json'
+    evaluation = json.loads(path.read_text())
+    self.assertBetween(evaluation['roc_auc'], 0.0, 1.0)
+    self.assertEqual(
+        sum(c['num_rows'] for c in evaluation['cohorts'].values()),
+        evaluation['num_rows'],
+    )
+
+  def test_5_a_bad_flag_is_one_line(self):
+    cases = (
+        ('train', '--config.outer_loop.epochs=3', 'no such setting; did you'),
+        ('train', '--config.outer_loop.num_epochs=x', 'invalid literal'),
+        ('train', '--config=nowhere.py', 'no such file'),
+        ('train', '--variant=best', 'choose one of'),
+        ('refresh', '--cutoff=yesterday', 'not an ISO time'),
+        ('score', '--context=mood=good', 'unknown feature mood'),
+    )
+    for verb, flag, message in cases:
+      with self.subTest(flag):
+        more = ('--entity=7', '--candidates=3') if verb == 'score' else ()
+        result = commands.run(verb, self.tasks, self.run_dir, flag, *more)
+        self.assertEqual(result.returncode, 1)
+        lines = result.stderr.strip().splitlines()
+        self.assertLen(lines, 1, result.stderr)
+        self.assertStartsWith(lines[0], 'error: ')
+        self.assertIn(message, lines[0])
+
+
+class CompareTest(absltest.TestCase):
+
+  def test_writes_summary_and_report_and_reuses_them(self):
+    workdir = pathlib.Path(self.create_tempdir().full_path)
+    commands.write_log(workdir / 'raw')
+    flags = (
+        f'--data_dir={workdir / "raw"}',
+        f'--workdir={workdir / "run"}',
+        f'--compilation_cache={workdir / "cache"}',
+        '--config.protocol.new_entity_fraction=0.3',
+        *commands.SMALL,
+    )
+    result = commands.run('compare', *flags)
+    self.assertEqual(result.returncode, 0, result.stderr[-3000:])
+    summary = json.loads((workdir / 'run' / 'summary.json').read_text())
+    self.assertCountEqual(
+        summary['variants'],
+        ['item_prior', 'user_bias', 'global', 'wide_deep_id', 'unadapted',
+         'first_order', 'limaml'],
+    )  # fmt: skip
+    for variant in summary['variants'].values():
+      self.assertContainsSubset(
+          ['roc_auc', 'gauc', 'normalized_entropy', 'log_loss', 'cohorts'],
+          variant,
+      )
+      self.assertCountEqual(variant['cohorts'], ['0', '1-5', '6-20', '21+'])
+    cohorts = summary['variants']['limaml']['cohorts']
+    self.assertGreater(cohorts['0']['num_rows'], 0)
+    scores = workdir / 'run' / 'limaml' / 'seed_0' / 'scores_limaml.parquet'
+    made = scores.stat().st_mtime_ns
+    self.assertIn('<svg', (workdir / 'run' / 'report.html').read_text())
+
+    again = commands.run('compare', *flags)
+    self.assertEqual(again.returncode, 0, again.stderr[-3000:])
+    summary_again = json.loads((workdir / 'run' / 'summary.json').read_text())
+    self.assertEqual(summary_again['variants'], summary['variants'])
+    self.assertEqual(scores.stat().st_mtime_ns, made)
+
+
+if __name__ == '__main__':
+  absltest.main()
