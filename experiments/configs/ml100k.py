@@ -15,12 +15,13 @@ def get_config() -> config_dict.ConfigDict:
   config = config_lib.Config(
       data=config_lib.DataConfig(schema='ml100k'),
       protocol=config_lib.ProtocolConfig(
-          split='within_entity', test_fraction=0.2
+          split='within_entity', test_fraction=0.2, new_entity_fraction=0.1
       ),
       episodes=config_lib.EpisodeConfig(
-          tasks_per_step=64,
-          support_buckets=(32,),
-          query_buckets=(16,),
+          tasks_per_step=64, support_buckets=(32,), query_buckets=(16,)
+      ),
+      inner_loop=config_lib.InnerLoopConfig(
+          num_steps=1, learning_rate=4.0, prior_rows=8.0
       ),
   )
   tuned = {}
