@@ -16,6 +16,7 @@ from ml_collections import config_flags
 from experiments import variants
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax import overrides
 
 _DEFAULT = 'experiments/configs/ml100k.py'
 # A default of the flag itself would be read, and fail, before `check`.
@@ -32,7 +33,7 @@ def complete(argv: Sequence[str]) -> list[str]:
   Raises:
     InputError: for a file or a setting that does not exist.
   """
-  known = config_lib.flatten(config_lib.Config())
+  known = overrides.flatten(config_lib.Config())
   for argument in argv:
     flag, _, value = argument.lstrip('-').partition('=')
     if flag == 'config' and not pathlib.Path(value).is_file():
@@ -42,7 +43,7 @@ def complete(argv: Sequence[str]) -> list[str]:
     name = flag.removeprefix('config.')
     if name != flag and name not in known:
       raise errors.InputError(
-          f'--{flag}: no such setting{config_lib.nearest(name)}'
+          f'--{flag}: no such setting{overrides.nearest(name)}'
       )
   given = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv)
   return [*argv[:1], *([] if given else [f'--config={_DEFAULT}']), *argv[1:]]
@@ -61,11 +62,11 @@ def resolve(variant: str) -> config_lib.Config:
     )
   settings = _CONFIG.value.to_dict()
   tuned = dict(settings.pop('variants')[variant])
-  config = config_lib.override(config_lib.Config(), _flatten(settings))
-  config = config_lib.override(config, variants.TRAINED[variant])
-  config = config_lib.override(config, tuned)
+  config = overrides.override(config_lib.Config(), _flatten(settings))
+  config = overrides.override(config, variants.TRAINED[variant])
+  config = overrides.override(config, tuned)
   from_flags = config_flags.get_override_values(flags.FLAGS['config'])
-  return config_lib.override(config, from_flags)
+  return overrides.override(config, from_flags)
 
 
 def path() -> str:

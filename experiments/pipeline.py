@@ -8,6 +8,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import prepare as prepare_lib
@@ -166,7 +167,7 @@ def evaluate_as_served(
 
 def with_seed(config: config_lib.Config, seed: int) -> config_lib.Config:
   """Returns the settings with another training seed."""
-  return config_lib.override(config, {'training.seed': seed})
+  return overrides.override(config, {'training.seed': seed})
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

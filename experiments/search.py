@@ -23,6 +23,7 @@ from experiments import pipeline
 from experiments import progress
 from experiments import variants
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.training import loop
@@ -61,7 +62,7 @@ def main() -> None:
   """Tries the settings, and prints them best first."""
   workdir = pathlib.Path(_WORKDIR.value)
   validation = {'protocol.phase': 'validation'}
-  base = config_lib.override(config_flag.resolve(_VARIANT.value), validation)
+  base = overrides.override(config_flag.resolve(_VARIANT.value), validation)
   with progress.bar('prepare') as update:
     pipeline.prepare(
         base,
@@ -72,7 +73,7 @@ def main() -> None:
   data = pipeline.load(workdir / 'tasks')
   trials = []
   for number, settings in enumerate(_draw(_VARIANT.value, _TRIALS.value)):
-    config = config_lib.override(base, settings)
+    config = overrides.override(base, settings)
     run_dir = workdir / _VARIANT.value / f'trial_{number:02d}'
     trials.append(settings | _judge(data, config, run_dir, number))
     path = workdir / f'{_VARIANT.value}.json'

@@ -1,10 +1,6 @@
 """Settings of the library: frozen, typed, printable; no flag is read here."""
 
-from collections.abc import Mapping
 import dataclasses
-import difflib
-
-from limaml_jax import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,75 +208,3 @@ class Config:
   outer_loop: OuterLoopConfig = OuterLoopConfig()
   training: TrainingConfig = TrainingConfig()
   refresh: RefreshConfig = RefreshConfig()
-
-
-_CHOICES = {
-    'protocol.split': ('within_entity', 'by_time'),
-    'protocol.phase': ('test', 'validation'),
-    'episodes.task_weighting': ('task', 'row'),
-    'model.meta_block.kind': ('mlp', 'id_embedding'),
-    'model.meta_block.pooling': ('latest', 'mean', 'max'),
-}
-
-
-def flatten(config: Config) -> dict[str, object]:
-  """Returns every setting by its dotted name."""
-  return _flatten(dataclasses.asdict(config), '')
-
-
-def _flatten(settings: Mapping[str, object], prefix: str) -> dict[str, object]:
-  flat = {}
-  for name, value in settings.items():
-    if isinstance(value, Mapping):
-      flat |= _flatten(value, f'{prefix}{name}.')
-    else:
-      flat[prefix + name] = value
-  return flat
-
-
-def nearest(name: str) -> str:
-  """Suggests the setting that an unknown name may have meant, or nothing."""
-  known = flatten(Config())
-  matches = difflib.get_close_matches(name, known, n=1)
-  return f'; did you mean {matches[0]}?' if matches else ''
-
-
-def override(config: Config, settings: Mapping[str, object]) -> Config:
-  """Returns the configuration with settings replaced, by dotted name.
-
-  Raises:
-    InputError: for an unknown name, a value of another type, or one that is
-      not among the choices.
-  """
-  known = flatten(config)
-  for name, value in settings.items():
-    if name not in known:
-      raise errors.InputError(f'setting {name}: unknown{nearest(name)}')
-    config = _replace(config, name.split('.'), _convert(name, value, known))
-  for name, choices in _CHOICES.items():
-    value = flatten(config)[name]
-    if value not in choices:
-      raise errors.InputError(
-          f'setting {name} is {value!r}; choose one of {", ".join(choices)}'
-      )
-  return config
-
-
-def _convert(name: str, value: object, known: Mapping[str, object]) -> object:
-  wanted = type(known[name])
-  if wanted is float and type(value) is int:
-    return float(value)
-  if wanted is tuple and isinstance(value, list | tuple):
-    return tuple(value)
-  if type(value) is not wanted:
-    raise errors.InputError(
-        f'setting {name} is {value!r}; it must be of type {wanted.__name__}'
-    )
-  return value
-
-
-def _replace(config, path: list[str], value: object):
-  name, *rest = path
-  if rest:
-    value = _replace(getattr(config, name), rest, value)
-  return dataclasses.replace(config, **{name: value})

@@ -15,6 +15,7 @@ from orbax.checkpoint import v1 as ocp
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax import overrides
 from limaml_jax.training import state as state_lib
 
 CONFIG_FILE = 'config.json'
@@ -33,7 +34,7 @@ def settle_config(
       the differences.
   """
   path = workdir / CONFIG_FILE
-  wanted = config_lib.flatten(config) | {_DATA: data_fingerprint}
+  wanted = overrides.flatten(config) | {_DATA: data_fingerprint}
   wanted = json.loads(json.dumps(wanted))
   if not path.exists():
     workdir.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,7 @@ def load_config(
         f'{path}: the run was trained on another dataset than --data; pass '
         'the directory that it was trained on'
     )
-  return config_lib.override(config_lib.Config(), settings)
+  return overrides.override(config_lib.Config(), settings)
 
 
 class Checkpoints(contextlib.AbstractContextManager):

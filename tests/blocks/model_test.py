@@ -9,6 +9,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.blocks import fingerprint as fingerprint_lib
 from limaml_jax.blocks import model as model_lib
@@ -24,7 +25,7 @@ _SPECS = (
 
 
 def make_model(specs=_SPECS, **settings):
-  config = config_lib.override(
+  config = overrides.override(
       config_lib.Config(),
       {
           'model.meta_block.widths': (3,),

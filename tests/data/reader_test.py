@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 from limaml_jax.data import episodes
 from limaml_jax.data import reader
 from tests import synthetic
@@ -17,7 +18,7 @@ _NAMES = episodes.FeatureNames(
 
 
 def make_config(**settings):
-  return config_lib.override(
+  return overrides.override(
       config_lib.Config(),
       {
           'episodes.tasks_per_step': 7,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.meta import outer_loop
@@ -27,7 +28,7 @@ _SPECS = (
 
 def make_config(**settings) -> config_lib.Config:
   """Returns settings of the network, with learned inner rates."""
-  return config_lib.override(
+  return overrides.override(
       config_lib.Config(),
       {
           'model.meta_block.widths': (3,),

@@ -12,6 +12,7 @@ import jax
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax import overrides
 from limaml_jax.training import loop
 from limaml_jax.training import state as state_lib
 from tests import synthetic
@@ -21,7 +22,7 @@ NUM_STEPS = 10
 
 def make_config(**settings) -> config_lib.Config:
   """Returns settings of a run of NUM_STEPS outer steps."""
-  return config_lib.override(
+  return overrides.override(
       config_lib.Config(),
       {
           'episodes.tasks_per_step': 8,
@@ -43,7 +44,11 @@ def make_data():
 
 
 def train(
-    workdir: str | pathlib.Path, *, data=None, stop_after=None, on_progress=None,
+    workdir: str | pathlib.Path,
+    *,
+    data=None,
+    stop_after=None,
+    on_progress=lambda done, total: None,
     **settings,
 ) -> state_lib.TrainState:
   """Trains or resumes."""
@@ -54,7 +59,7 @@ def train(
       info,
       pathlib.Path(workdir),
       stop_after=stop_after,
-      on_progress=on_progress or (lambda done, total: None),
+      on_progress=on_progress,
   )
 
 

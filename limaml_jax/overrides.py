@@ -1,0 +1,123 @@
+"""Settings by dotted name: read, replaced, and checked."""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+from typing import Any
+from typing import NoReturn
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+
+_CHOICES = {
+    'protocol.split': ('within_entity', 'by_time'),
+    'protocol.phase': ('test', 'validation'),
+    'episodes.task_weighting': ('task', 'row'),
+    'model.meta_block.kind': ('mlp', 'id_embedding'),
+    'model.meta_block.pooling': ('latest', 'mean', 'max'),
+}
+
+_POSITIVE = (
+    'episodes.tasks_per_step',
+    'model.meta_block.embedding_size',
+    'model.max_table_dimension',
+    'inner_loop.learning_rate',
+    'outer_loop.num_epochs',
+    'training.log_every',
+    'training.checkpoint_every',
+    'training.mesh_rows',
+    'refresh.entities_per_chunk',
+)
+_NOT_NEGATIVE = (
+    'data.min_count',
+    'model.global_block.num_cross_layers',
+    'inner_loop.num_steps',
+    'inner_loop.prior_rows',
+    'outer_loop.learning_rate',
+    'outer_loop.table_learning_rate',
+    'outer_loop.weight_decay',
+    'outer_loop.warmup_fraction',
+    'refresh.max_age_hours',
+)
+_BUCKETS = ('episodes.support_buckets', 'episodes.query_buckets')
+
+
+def flatten(config: config_lib.Config) -> dict[str, object]:
+  """Returns every setting by its dotted name."""
+  return _flatten(dataclasses.asdict(config), '')
+
+
+def _flatten(settings: Mapping[str, object], prefix: str) -> dict[str, object]:
+  flat = {}
+  for name, value in settings.items():
+    if isinstance(value, Mapping):
+      flat |= _flatten(value, f'{prefix}{name}.')
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def nearest(name: str) -> str:
+  """Suggests the setting that an unknown name may have meant, or nothing."""
+  known = flatten(config_lib.Config())
+  matches = difflib.get_close_matches(name, known, n=1)
+  return f'; did you mean {matches[0]}?' if matches else ''
+
+
+def override(config: config_lib.Config, settings: Mapping[str, object]) -> config_lib.Config:
+  """Returns the configuration with settings replaced, by dotted name.
+
+  Raises:
+    InputError: for an unknown name, a value of another type, or one that is
+      not among the choices.
+  """
+  known = flatten(config)
+  for name, value in settings.items():
+    if name not in known:
+      raise errors.InputError(f'setting {name}: unknown{nearest(name)}')
+    config = _replace(config, name.split('.'), _convert(name, value, known))
+  _check(flatten(config))
+  return config
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+  for name, choices in _CHOICES.items():
+    if settings[name] not in choices:
+      _refuse(name, settings, f'choose one of {", ".join(choices)}')
+  for name in _POSITIVE:
+    if not settings[name] > 0:
+      _refuse(name, settings, 'it must be positive')
+  for name in _NOT_NEGATIVE:
+    if not settings[name] >= 0:
+      _refuse(name, settings, 'it must not be negative')
+  if not 0 <= settings['episodes.support_dropout'] <= 1:
+    _refuse('episodes.support_dropout', settings, 'it must be in 0..1')
+  for name in _BUCKETS:
+    sizes = settings[name]
+    ascending = sizes and list(sizes) == sorted(set(sizes)) and sizes[0] > 0
+    if not ascending:
+      _refuse(name, settings, 'it must be positive sizes, ascending')
+
+
+def _refuse(name: str, settings: Mapping[str, object], remedy: str) -> NoReturn:
+  raise errors.InputError(f'setting {name} is {settings[name]!r}; {remedy}')
+
+
+def _convert(name: str, value: object, known: Mapping[str, object]) -> object:
+  wanted = type(known[name])
+  if wanted is float and type(value) is int:
+    return float(value)
+  if wanted is tuple and isinstance(value, list | tuple):
+    return tuple(value)
+  if type(value) is not wanted:
+    raise errors.InputError(
+        f'setting {name} is {value!r}; it must be of type {wanted.__name__}'
+    )
+  return value
+
+
+def _replace(config, path: list[str], value: object):
+  name, *rest = path
+  if rest:
+    value = _replace(getattr(config, name), rest, value)
+  return dataclasses.replace(config, **{name: value})

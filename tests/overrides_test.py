@@ -1,0 +1,48 @@
+"""Settings: overrides by dotted name, and what is refused."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax import overrides
+
+
+class OverrideTest(parameterized.TestCase):
+
+  def test_replaces_one_setting_and_keeps_the_others(self):
+    config = overrides.override(
+        config_lib.Config(), {'model.meta_block.embedding_size': 7}
+    )
+    self.assertEqual(config.model.meta_block.embedding_size, 7)
+    expected = overrides.flatten(config_lib.Config())
+    expected['model.meta_block.embedding_size'] = 7
+    self.assertEqual(overrides.flatten(config), expected)
+
+  def test_whole_numbers_pass_for_floats_and_lists_for_tuples(self):
+    config = overrides.override(
+        config_lib.Config(),
+        {'inner_loop.learning_rate': 2, 'episodes.query_buckets': [2, 8]},
+    )
+    self.assertIsInstance(config.inner_loop.learning_rate, float)
+    self.assertEqual(config.episodes.query_buckets, (2, 8))
+
+  @parameterized.named_parameters(
+      ('unknown', 'inner_loop.steps', 3, 'did you mean inner_loop.num_steps'),
+      ('type', 'inner_loop.num_steps', 1.5, 'must be of type int'),
+      ('bool', 'inner_loop.first_order', 1, 'must be of type bool'),
+      ('choice', 'protocol.split', 'random', 'choose one of within_entity'),
+      ('zero', 'episodes.tasks_per_step', 0, 'must be positive'),
+      ('nan', 'inner_loop.learning_rate', float('nan'), 'must be positive'),
+      ('negative', 'inner_loop.prior_rows', -1.0, 'must not be negative'),
+      ('fraction', 'episodes.support_dropout', 1.5, 'must be in 0..1'),
+      ('descending', 'episodes.support_buckets', (16, 4), 'ascending'),
+      ('empty', 'episodes.support_buckets', (), 'ascending'),
+  )
+  def test_refuses(self, name, value, message):
+    with self.assertRaisesRegex(errors.InputError, message):
+      overrides.override(config_lib.Config(), {name: value})
+
+
+if __name__ == '__main__':
+  absltest.main()

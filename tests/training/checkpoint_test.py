@@ -1,0 +1,107 @@
+import pathlib
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+
+from limaml_jax import errors
+from limaml_jax.training import checkpoint
+from limaml_jax.training import mesh
+from limaml_jax.training import writers
+from tests.training import small_run
+
+
+class ConfigFileTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = pathlib.Path(self.create_tempdir().full_path) / 'run'
+    self.config = small_run.make_config()
+    checkpoint.settle_config(self.workdir, self.config, 'data')
+
+  def test_same_settings_are_accepted_again(self):
+    checkpoint.settle_config(self.workdir, self.config, 'data')
+
+  def test_load_returns_what_was_settled(self):
+    self.assertEqual(checkpoint.load_config(self.workdir, 'data'), self.config)
+
+  def test_every_difference_is_named(self):
+    other = small_run.make_config(
+        training__seed=7, model__meta_block__widths=(5,)
+    )
+    with self.assertRaisesRegex(
+        errors.InputError,
+        r'model\.meta_block\.widths was \[4\], is \[5\]; '
+        r'training\.seed was 0, is 7\. ',
+    ):
+      checkpoint.settle_config(self.workdir, other, 'data')
+
+  def test_load_refuses_other_data(self):
+    with self.assertRaisesRegex(errors.InputError, 'another dataset'):
+      checkpoint.load_config(self.workdir, 'other')
+
+  def test_load_refuses_an_absent_run(self):
+    with self.assertRaisesRegex(errors.InputError, 'not found'):
+      checkpoint.load_config(self.workdir / 'absent', 'data')
+
+  def test_restore_refuses_a_run_without_checkpoint(self):
+    with checkpoint.Checkpoints(self.workdir) as checkpoints:
+      with self.assertRaisesRegex(errors.InputError, 'no checkpoint'):
+        checkpoints.restore_state(None)
+
+
+class MetricWriterTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.workdir = pathlib.Path(self.create_tempdir().full_path)
+    with writers.MetricWriter(self.workdir, resume_step=0) as writer:
+      for step in (1, 2, 3):
+        writer.write(step, 0.5 * step, {'meta_loss': 10.0 * step})
+
+  def read(self):
+    records = writers.read_metrics(self.workdir)
+    return [(r['step'], r['wall_s'], r['meta_loss']) for r in records]
+
+  def test_records_are_read_back(self):
+    self.assertEqual(
+        self.read(), [(1, 0.5, 10.0), (2, 1.0, 20.0), (3, 1.5, 30.0)]
+    )
+
+  def test_resumed_run_drops_the_records_after_its_checkpoint(self):
+    with writers.MetricWriter(self.workdir, resume_step=2) as writer:
+      writer.write(3, 9.0, {'meta_loss': 31.0})
+    self.assertEqual(
+        self.read(), [(1, 0.5, 10.0), (2, 1.0, 20.0), (3, 9.0, 31.0)]
+    )
+
+  def test_torn_last_line_is_left_out(self):
+    with (self.workdir / writers.METRICS_FILE).open('a') as file:
+      file.write('{"step": 4, "wall')
+    self.assertLen(self.read(), 3)
+
+  def test_absent_file_has_no_records(self):
+    self.assertEmpty(writers.read_metrics(self.workdir / 'absent'))
+
+
+class MeshTest(parameterized.TestCase):
+
+  @parameterized.parameters((8, 4), (4, 4), (3, 1))
+  def test_tasks_that_devices_can_share_are_accepted(self, tasks, devices):
+    mesh.check_divides(
+        tasks, jax.sharding.AbstractMesh((devices, 1), ('tasks', 'rows'))
+    )
+
+  def test_tasks_that_devices_cannot_share_are_refused(self):
+    devices = jax.sharding.AbstractMesh((4, 1), ('tasks', 'rows'))
+    with self.assertRaisesRegex(errors.InputError, 'tasks_per_step is 6'):
+      mesh.check_divides(6, devices)
+
+  @parameterized.parameters(0, -1, 1000)
+  def test_mesh_rows_that_do_not_divide_the_devices_are_refused(self, rows):
+    with self.assertRaisesRegex(errors.InputError, f'mesh_rows is {rows}'):
+      mesh.make_mesh(rows)
+
+
+if __name__ == '__main__':
+  absltest.main()
