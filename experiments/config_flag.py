@@ -62,23 +62,12 @@ def resolve(variant: str) -> config_lib.Config:
     )
   settings = _CONFIG.value.to_dict()
   tuned = dict(settings.pop('variants')[variant])
-  config = overrides.override(config_lib.Config(), _flatten(settings))
-  config = overrides.override(config, variants.TRAINED[variant])
-  config = overrides.override(config, tuned)
-  from_flags = config_flags.get_override_values(flags.FLAGS['config'])
-  return overrides.override(config, from_flags)
-
-
-def path() -> str:
-  """Returns the configuration file that was asked for."""
-  return config_flags.get_config_filename(flags.FLAGS['config'])
-
-
-def _flatten(settings: dict, prefix: str = '') -> dict[str, object]:
-  flat = {}
-  for name, value in settings.items():
-    if isinstance(value, dict):
-      flat |= _flatten(value, f'{prefix}{name}.')
-    else:
-      flat[prefix + name] = value
-  return flat
+  config = config_lib.Config()
+  for layer in (
+      overrides.flatten_mapping(settings),
+      variants.TRAINED[variant],
+      tuned,
+      config_flags.get_override_values(flags.FLAGS['config']),
+  ):
+    config = overrides.override(config, layer)
+  return config

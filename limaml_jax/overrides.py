@@ -44,14 +44,17 @@ _BUCKETS = ('episodes.support_buckets', 'episodes.query_buckets')
 
 def flatten(config: config_lib.Config) -> dict[str, object]:
   """Returns every setting by its dotted name."""
-  return _flatten(dataclasses.asdict(config), '')
+  return flatten_mapping(dataclasses.asdict(config))
 
 
-def _flatten(settings: Mapping[str, object], prefix: str) -> dict[str, object]:
+def flatten_mapping(
+    settings: Mapping[str, object], prefix: str = ''
+) -> dict[str, object]:
+  """Returns the values of nested mappings by their dotted names."""
   flat = {}
   for name, value in settings.items():
     if isinstance(value, Mapping):
-      flat |= _flatten(value, f'{prefix}{name}.')
+      flat |= flatten_mapping(value, f'{prefix}{name}.')
     else:
       flat[prefix + name] = value
   return flat
@@ -64,7 +67,9 @@ def nearest(name: str) -> str:
   return f'; did you mean {matches[0]}?' if matches else ''
 
 
-def override(config: config_lib.Config, settings: Mapping[str, object]) -> config_lib.Config:
+def override(
+    config: config_lib.Config, settings: Mapping[str, object]
+) -> config_lib.Config:
   """Returns the configuration with settings replaced, by dotted name.
 
   Raises:
