@@ -184,7 +184,7 @@ def _gather_rows(
     names: FeatureNames,
     entity_type: types.EntityType,
 ) -> types.Examples:
-  """Pads event ranges to [T, size]; padding rows hold feature value 0."""
+  """Pads event ranges to [T, size]; events of padding rows are all 0."""
   events = starts[:, None] + np.arange(size)
   real = (events < stops[:, None]) & (entities >= 0)[:, None]
   events = np.where(real, events, 0)
@@ -193,9 +193,8 @@ def _gather_rows(
   def of_rows(name):
     if name in table.event_features:
       return _masked(table.event_features[name][events], real)
-    return _masked(
-        table.entity_features[name][np.broadcast_to(owners, real.shape)], real
-    )
+    # Known even where no event is, as for an entity without support.
+    return table.entity_features[name][np.broadcast_to(owners, real.shape)]
 
   def of_entity(name):
     return table.entity_features[name][owners]

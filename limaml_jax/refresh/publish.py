@@ -64,6 +64,7 @@ class Refresher:
         'names': names,
         'entity_type': info.entity_type,
         'config': config,
+        'specs': model.meta_specs,
     }
     self.fingerprint = fingerprint_lib.fingerprint(
         params.global_block,
@@ -94,7 +95,6 @@ class Refresher:
         default_embedding=generate_lib.default_embedding(
             self._table,
             self._params,
-            specs=self._model.meta_specs,
             **self._shared,
         ),
         fingerprint=self.fingerprint,

@@ -244,7 +244,7 @@ class AssembleTest(parameterized.TestCase):
   def test_varying_meta_features_are_a_row_each(self):
     names = _NAMES._replace(meta=('age', 'item_id'))
     features = self.assemble(self.index, names).support.meta_features['user']
-    np.testing.assert_array_equal(features['age'][0], [21.0, 21.0, 0.0])
+    np.testing.assert_array_equal(features['age'][0], [21.0, 21.0, 21.0])
     np.testing.assert_array_equal(features['item_id'][0], [103, 104, 0])
 
   def test_entity_features_of_the_global_block_repeat(self):
