@@ -30,6 +30,7 @@ from limaml_jax.evaluation import report
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.evaluation import tables
+from limaml_jax.training import checkpoint
 from limaml_jax.training import loop
 from limaml_jax.training import writers
 
@@ -96,7 +97,7 @@ def main() -> None:
   scores = {name: scores[name] for name in _ORDER}
   with clock.stage('summarize'):
     summary = _summarize(data.info, seeds, scores)
-  summary['seconds'] = clock.seconds
+  summary['seconds'] = clock.seconds()
   pipeline.write_text(workdir / _SUMMARY_FILE, json.dumps(summary, indent=2))
   curves = {
       name: writers.read_metrics(_run_dir(workdir, name, seeds[0]))
@@ -123,14 +124,15 @@ def _parse_seeds(texts: list[str]) -> list[int]:
 
 def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
   """Trains a variant where it is not yet trained, and evaluates it."""
-  config = config_flag.resolve(name)
-  config = pipeline.with_seed(config, seed)
+  config = pipeline.with_seed(config_flag.resolve(name), seed)
   run_dir = _run_dir(workdir, name, seed)
-  with (
-      clock.stage(f'train {name}'),
-      progress.bar(f'train {name}, seed {seed}') as update,
-  ):
-    loop.train(config, data.table, data.info, run_dir, on_progress=update)
+  checkpoint.settle_config(run_dir, config, data.info.fingerprint)
+  if not _scores_path(run_dir, name).exists():
+    with (
+        clock.stage(f'train {name}', f'seed {seed}'),
+        progress.bar(f'train {name}, seed {seed}') as update,
+    ):
+      loop.train(config, data.table, data.info, run_dir, on_progress=update)
   return _serve(data, workdir, name, seed, clock, adapt=True)
 
 
@@ -138,12 +140,12 @@ def _serve(data, workdir, name, seed, clock, *, adapt) -> scores_lib.Scores:
   """Evaluates a trained variant as served, unless its scores are there."""
   shown = name if adapt else variants.UNADAPTED
   run_dir = _run_dir(workdir, name, seed)
-  path = run_dir / f'scores_{shown}.parquet'
+  path = _scores_path(run_dir, shown)
   if path.exists():
     return scores_lib.read(path)
   store = run_dir / f'{pipeline.REPLAY_STORE_DIR}_{shown}'
   with (
-      clock.stage(f'serve {shown}'),
+      clock.stage(f'serve {shown}', f'seed {seed}'),
       progress.bar(f'evaluate {shown} as served') as update,
   ):
     served = pipeline.restore(data, run_dir, store=store, adapt=adapt)
@@ -154,6 +156,10 @@ def _serve(data, workdir, name, seed, clock, *, adapt) -> scores_lib.Scores:
 
 def _run_dir(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:
   return workdir / name / f'seed_{seed}'
+
+
+def _scores_path(run_dir: pathlib.Path, shown: str) -> pathlib.Path:
+  return run_dir / f'scores_{shown}.parquet'
 
 
 def _summarize(

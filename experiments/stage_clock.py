@@ -1,4 +1,4 @@
-"""Seconds by stage of a run, added up over seeds and kept over reruns."""
+"""Seconds by stage of a run, summed over seeds; a rerun keeps what it reuses."""
 
 from collections.abc import Iterator
 import contextlib
@@ -12,24 +12,27 @@ _SECONDS_FILE = 'seconds.json'
 
 
 class StageClock:
-  """Times stages of the work in one directory.
-
-  Attributes:
-    seconds: by stage.
-  """
+  """Times stages of the work in one directory."""
 
   def __init__(self, workdir: pathlib.Path):
     self._path = workdir / _SECONDS_FILE
     known = self._path.exists()
-    self.seconds: dict[str, float] = (
+    self._parts: dict[str, dict[str, float]] = (
         json.loads(self._path.read_text()) if known else {}
     )
 
   @contextlib.contextmanager
-  def stage(self, name: str) -> Iterator[None]:
-    """Adds the time of a `with` block to a stage."""
+  def stage(self, name: str, part: str = 'all') -> Iterator[None]:
+    """Times a `with` block as one part, e.g. one seed, of a stage."""
     start = time.perf_counter()
     yield
-    total = self.seconds.get(name, 0.0) + time.perf_counter() - start
-    self.seconds[name] = round(total, 2)
-    pipeline.write_text(self._path, json.dumps(self.seconds, indent=2))
+    parts = self._parts.setdefault(name, {})
+    parts[part] = round(time.perf_counter() - start, 2)
+    pipeline.write_text(self._path, json.dumps(self._parts, indent=2))
+
+  def seconds(self) -> dict[str, float]:
+    """Returns the seconds of each stage, all parts together."""
+    return {
+        name: round(sum(parts.values()), 2)
+        for name, parts in self._parts.items()
+    }

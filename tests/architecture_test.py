@@ -60,6 +60,13 @@ def part_of(path):
   return '.'.join(relative.parts)
 
 
+def module_of(name, modules):
+  """Returns the module that holds what was imported."""
+  while name not in modules and '.' in name:
+    name = name.rpartition('.')[0]
+  return name
+
+
 def package_imports(path):
   """Returns the parts of the package that a file imports."""
   return {
@@ -67,6 +74,15 @@ def package_imports(path):
       for name in imports_of(path.read_text())
       if is_within(name, [_PACKAGE])
   }
+
+
+def length(function):
+  """Returns the lines of a function; to document is not to lengthen."""
+  num_lines = function.end_lineno - function.lineno + 1
+  if ast.get_docstring(function) is not None:
+    docstring = function.body[0]
+    num_lines -= docstring.end_lineno - docstring.lineno + 1
+  return num_lines
 
 
 class ImportsOfTest(absltest.TestCase):
@@ -121,8 +137,10 @@ class ImportRuleTest(parameterized.TestCase):
         self.assertFalse(name.startswith('.'), msg=f'{path}: {name}')
 
   def test_modules_form_no_cycle(self):
+    files = {part_of(path): path for path in python_files(_PACKAGE)}
     graph = {
-        part_of(path): package_imports(path) for path in python_files(_PACKAGE)
+        part: {module_of(name, files) for name in package_imports(path)}
+        for part, path in files.items()
     }
     self.assertGreater(sum(map(len, graph.values())), 50)
     list(graphlib.TopologicalSorter(graph).static_order())
@@ -176,9 +194,8 @@ class SizeTest(absltest.TestCase):
     for path in self.files:
       for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-          num_lines = node.end_lineno - node.lineno + 1
           where = f'{path}: {node.name}'
-          self.assertLessEqual(num_lines, _MAX_FUNCTION_LINES, msg=where)
+          self.assertLessEqual(length(node), _MAX_FUNCTION_LINES, msg=where)
 
 
 if __name__ == '__main__':

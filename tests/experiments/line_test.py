@@ -91,6 +91,24 @@ class LineTest(absltest.TestCase):
         self.assertStartsWith(lines[0], 'error: ')
         self.assertIn(message, lines[0])
 
+  def test_6_a_bad_log_is_one_line_and_leaves_the_dataset(self):
+    raw = self.dir / 'bad'
+    commands.write_log(raw)
+    with (raw / 'ml-100k.inter').open('a') as log:
+      log.write('1\t2\tfive\t880000000\n')
+    dataset_file = self.dir / 'tasks' / 'dataset.json'
+    before = dataset_file.read_bytes()
+    result = commands.run(
+        'prepare', f'--data_dir={raw}', f'--output={self.dir / "tasks"}'
+    )
+    self.assertEqual(result.returncode, 1)
+    last = result.stderr.strip().splitlines()[-1]
+    self.assertStartsWith(last, 'error: ')
+    self.assertIn('ml-100k.inter: line ', last)
+    self.assertIn("'five'", last)
+    self.assertNotIn('Traceback', result.stderr)
+    self.assertEqual(dataset_file.read_bytes(), before)
+
 
 class CompareTest(absltest.TestCase):
 

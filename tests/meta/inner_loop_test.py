@@ -93,6 +93,28 @@ class AdaptTest(chex.TestCase):
     expected = 5.0 if labels else _START
     chex.assert_trees_all_close(adapted, {'w': jnp.asarray(expected)})
 
+  @parameterized.parameters(
+      # n real rows move n / (n + prior) of a step: 6 + (1 - 0.5 n / (n + p))**2
+      # (2 - 6) for n = 2.
+      (0.0, 5.0),
+      (2.0, 6 - 4 * 0.75**2),
+      (6.0, 6 - 4 * 0.875**2),
+  )
+  def test_prior_rows_shorten_the_steps(self, prior_rows, expected):
+    padded = make_examples([4.0, 8.0], num_padding=3)
+    adapted, _ = adapt(
+        self.params, make_globals(), padded, prior_rows=prior_rows
+    )
+    chex.assert_trees_all_close(adapted, {'w': jnp.asarray(expected)})
+
+  @parameterized.parameters(0.0, 2.0)
+  def test_empty_support_moves_nothing_whatever_the_prior(self, prior_rows):
+    empty = make_examples([], num_padding=3)
+    adapted, _ = adapt(
+        self.params, make_globals(), empty, prior_rows=prior_rows
+    )
+    chex.assert_trees_all_equal(adapted, self.params)
+
   @parameterized.named_parameters(
       # d query / d w0 = h (w_K - y) d w_K / d w0, with h = 0.5, K = 3 and
       # rate 0.8: w_K = 6 + 0.6**3 (2 - 6) = 5.136, y = 1.

@@ -27,7 +27,7 @@ _SPECS = (
 
 
 def make_config(**settings) -> config_lib.Config:
-  """Returns settings of the network, with learned inner rates."""
+  """Returns settings of the network, with every option that learns."""
   return overrides.override(
       config_lib.Config(),
       {
@@ -37,6 +37,7 @@ def make_config(**settings) -> config_lib.Config:
           'inner_loop.num_steps': 2,
           'inner_loop.learning_rate': 0.7,
           'inner_loop.learned_rates': True,
+          'inner_loop.prior_rows': 1.0,
       }
       | {name.replace('__', '.'): value for name, value in settings.items()},
   )

@@ -1,0 +1,244 @@
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax.refresh import generate
+from limaml_jax.training import assembly as assembly_lib
+from tests.training import small_run
+
+_NUM_ENTITIES = 30
+
+
+@functools.cache
+def make_config(**settings):
+  defaults = {
+      'inner_loop__learning_rate': 3.0,
+      'refresh__entities_per_chunk': 32,
+      'model__meta_block__kind': 'id_embedding',
+  }
+  return small_run.make_config(**defaults | settings)
+
+
+@functools.cache
+def make_assembly(config):
+  _, info = small_run.make_data()
+  return assembly_lib.assemble(config, info)
+
+
+@functools.cache
+def make_params(config):
+  """Returns parameters of which none is zero."""
+  init = make_assembly(config).model.init
+  shapes = jax.eval_shape(init, jax.random.key(0))
+  rng = np.random.default_rng(0)
+  normal = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
+  return jax.tree.map(normal, shapes)
+
+
+@functools.cache
+def make_embed_chunk(config):
+  assembly = make_assembly(config)
+  return generate.make_embed_chunk(
+      assembly.model,
+      loss_fn=assembly.loss_fn,
+      entity_type='user',
+      config=config,
+  )
+
+
+def run(table, cutoffs, *, config=None, **kwargs):
+  """Returns vectors and watermarks in the order of entities."""
+  config = config or make_config()
+  assembly = make_assembly(config)
+  chunks = list(
+      generate.generate(
+          table,
+          make_params(config),
+          cutoffs,
+          embed_chunk=make_embed_chunk(config),
+          names=assembly.names,
+          entity_type='user',
+          config=config,
+          specs=assembly.model.meta_specs,
+          **kwargs,
+      )
+  )
+  entities = np.concatenate([chunk.entities for chunk in chunks])
+  np.testing.assert_array_equal(np.sort(entities), np.arange(_NUM_ENTITIES))
+  order = np.argsort(entities)
+  vectors = np.concatenate([chunk.vectors for chunk in chunks])
+  watermarks = np.concatenate([chunk.watermarks for chunk in chunks])
+  return vectors[order], watermarks[order]
+
+
+def middle_time(table):
+  """A time at which there are events, with some before and some after."""
+  return int(np.sort(table.timestamps)[table.timestamps.size // 2])
+
+
+def alter(table, events):
+  """Gives the events other labels, items and (in later seconds) times."""
+  labels, times = table.labels.copy(), table.timestamps.copy()
+  labels[events] = 1 - labels[events]
+  times[events] += 1
+  features = {}
+  for name, values in table.event_features.items():
+    features[name] = values.copy()
+    features[name][events] = 1 + values[events] % 3
+  return table._replace(
+      labels=labels, timestamps=times, event_features=features
+  )
+
+
+class LeakTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.table, _ = small_run.make_data()
+    self.cutoff = middle_time(self.table)
+
+  def test_events_from_the_cutoff_on_change_no_embedding(self):
+    later = self.table.timestamps >= self.cutoff
+    self.assertTrue((self.table.timestamps[later] == self.cutoff).any())
+    expected = run(self.table, self.cutoff)
+    found = run(alter(self.table, later), self.cutoff)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+  def test_events_before_the_cutoff_do(self):
+    earlier = self.table.timestamps < self.cutoff
+    later = ~earlier
+    altered = alter(self.table, earlier)._replace(
+        timestamps=self.table.timestamps
+    )
+    with_support = np.unique(
+        np.repeat(np.arange(_NUM_ENTITIES), np.diff(self.table.offsets))[
+            earlier
+        ]
+    )
+    self.assertNotEmpty(np.flatnonzero(later))
+    difference = np.abs(
+        run(altered, self.cutoff)[0] - run(self.table, self.cutoff)[0]
+    ).max(axis=1)
+    self.assertGreater(difference[with_support].min(), 1e-6)
+
+  def test_every_entity_may_have_its_own_cutoff(self):
+    late, early = self.cutoff + 1, 0
+    cutoffs = np.where(np.arange(_NUM_ENTITIES) % 2, late, early)
+    vectors, watermarks = run(self.table, cutoffs)
+    for parity, cutoff in enumerate((early, late)):
+      expected = run(self.table, cutoff)
+      np.testing.assert_array_equal(
+          vectors[parity::2], expected[0][parity::2]
+      )
+      np.testing.assert_array_equal(
+          watermarks[parity::2], expected[1][parity::2]
+      )
+
+
+class WatermarkTest(absltest.TestCase):
+
+  def test_is_the_time_of_the_latest_event_used(self):
+    table, _ = small_run.make_data()
+    cutoff = middle_time(table)
+    _, watermarks = run(table, cutoff)
+    for n, watermark in enumerate(watermarks):
+      own = table.timestamps[table.offsets[n] : table.offsets[n + 1]]
+      used = own[own < cutoff]
+      self.assertEqual(watermark, used.max() if used.size else -1)
+
+
+class UnadaptedTest(parameterized.TestCase):
+
+  def expected(self, config):
+    """Returns e(theta) of every entity, from its own features."""
+    table, _ = small_run.make_data()
+    model = make_assembly(config).model
+    params = make_params(config)
+    features = {
+        spec.name: jnp.asarray(table.entity_features[spec.name])[:, None]
+        for spec in model.meta_specs
+    }
+    no_rows = jnp.zeros((_NUM_ENTITIES, 1))
+    examples = model.index(
+        small_run.types.Examples(
+            meta_features={'user': features},
+            features={'item_id': no_rows.astype(int),
+                      'colors': jnp.full((_NUM_ENTITIES, 1, 2), -1)},
+            labels=no_rows,
+            mask=no_rows,
+        )
+    )
+    encode = lambda examples: model.encode(params.tables, examples)
+    rows = jax.vmap(encode)(examples).meta_features['user'][:, 0]
+    embed = lambda row: model.embed(params.meta_block, {'user': row[None]})
+    return jax.vmap(embed)(rows)['user'][:, 0]
+
+  def test_entity_without_support_has_the_unadapted_embedding(self):
+    table, _ = small_run.make_data()
+    vectors, watermarks = run(table, int(table.timestamps.min()))
+    np.testing.assert_array_equal(watermarks, -1)
+    chex.assert_trees_all_close(
+        vectors, self.expected(make_config()), rtol=1e-5
+    )
+
+  def test_without_adaptation_all_have_it(self):
+    table, _ = small_run.make_data()
+    vectors, watermarks = run(table, middle_time(table), adapt=False)
+    np.testing.assert_array_equal(watermarks, -1)
+    chex.assert_trees_all_close(
+        vectors, self.expected(make_config()), rtol=1e-5
+    )
+
+  def test_with_support_it_moves(self):
+    table, _ = small_run.make_data()
+    vectors, watermarks = run(table, middle_time(table))
+    moved = np.abs(vectors - self.expected(make_config())).max(axis=1)
+    self.assertGreater(moved[watermarks >= 0].min(), 1e-4)
+
+
+class ChunkTest(absltest.TestCase):
+
+  def test_size_of_chunks_does_not_matter(self):
+    table, _ = small_run.make_data()
+    small = make_config(refresh__entities_per_chunk=7)
+    expected, _ = run(table, middle_time(table))
+    found, _ = run(table, middle_time(table), config=small)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class DefaultEmbeddingTest(parameterized.TestCase):
+
+  def embed(self, config):
+    table, _ = small_run.make_data()
+    assembly = make_assembly(config)
+    return generate.default_embedding(
+        table,
+        make_params(config),
+        embed_chunk=make_embed_chunk(config),
+        names=assembly.names,
+        entity_type='user',
+        config=config,
+        specs=assembly.model.meta_specs,
+    )
+
+  def test_is_that_of_an_average_unknown_entity(self):
+    config = make_config()
+    params = make_params(config)
+    block = params.meta_block['user']
+    place = make_assembly(config).model.layout['user_id']
+    row = params.tables[place.table][place.offset]
+    hidden, last = (block['_Mlp_0'][name] for name in ('Dense_0', 'Dense_1'))
+    # The standardized mean age is 0.
+    attributes = jax.nn.relu(hidden['bias']) @ last['kernel'] + last['bias']
+    expected = row + block['offset'] + attributes
+    chex.assert_trees_all_close(self.embed(config), expected, rtol=1e-5)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,84 @@
+"""Everything behind a trained model: refresh, store, lookup and scorer."""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.data import dataset
+from limaml_jax.evaluation import replay
+from limaml_jax.evaluation import scores
+from limaml_jax.refresh import publish
+from limaml_jax.serving import scorer as scorer_lib
+from limaml_jax.store import lookup
+from limaml_jax.training import assembly as assembly_lib
+
+
+class ServingLine(NamedTuple):
+  """One model and its store."""
+
+  table: dataset.TaskTable
+  info: dataset.DatasetInfo
+  assembly: assembly_lib.Assembly
+  refresher: publish.Refresher
+  scorer: scorer_lib.Scorer
+  store: pathlib.Path
+
+  def look_up(self, keys: list[str], now: int) -> lookup.Lookup:
+    fingerprint = self.refresher.fingerprint
+    with lookup.Reader(
+        self.store, self.info.entity_type, fingerprint=fingerprint
+    ) as reader:
+      return reader.lookup(keys, now=now)
+
+  def score(self, vectors: np.ndarray, features: types.Features) -> np.ndarray:
+    return self.scorer.score({self.info.entity_type: vectors}, features)
+
+  def replay(self) -> scores.Scores:
+    def look_up(keys, now):
+      found = self.look_up(keys, now)
+      return found.vectors, found.statuses, found.ages
+
+    return replay.replay(
+        self.table,
+        self.info,
+        names=self.assembly.names.regular,
+        refresh=self.refresher.publish,
+        lookup=look_up,
+        score=self.score,
+    )
+
+
+def make_line(
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    params: types.BlockParams,
+    *,
+    config: config_lib.Config,
+    store: str | pathlib.Path,
+    adapt: bool = True,
+) -> ServingLine:
+  assembly = assembly_lib.assemble(config, info)
+  refresher = publish.Refresher(
+      table,
+      info,
+      params,
+      model=assembly.model,
+      loss_fn=assembly.loss_fn,
+      names=assembly.names,
+      config=config,
+      store=pathlib.Path(store),
+      adapt=adapt,
+  )
+  scorer = scorer_lib.Scorer(
+      params.global_block,
+      params.tables,
+      specs=assembly.model.global_specs,
+      layout=assembly.model.layout,
+      config=config.model.global_block,
+  )
+  return ServingLine(
+      table, info, assembly, refresher, scorer, pathlib.Path(store)
+  )
