@@ -1,4 +1,4 @@
-"""Seconds by stage of a run, summed over seeds; a rerun keeps what it reuses."""
+"""Seconds by stage of a run, summed over seeds."""
 
 from collections.abc import Iterator
 import contextlib

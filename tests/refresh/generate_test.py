@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 from absl.testing import absltest
@@ -153,53 +154,88 @@ class WatermarkTest(absltest.TestCase):
       self.assertEqual(watermark, used.max() if used.size else -1)
 
 
+def unadapted(config, *, user_ids, ages):
+  """Returns e(theta) of entities: row, offset and network of the age."""
+  params = make_params(config)
+  block = params.meta_block['user']
+  place = make_assembly(config).model.layout['user_id']
+  rows = params.tables[place.table][place.offset + user_ids]
+  hidden, last = (block['_Mlp_0'][name] for name in ('Dense_0', 'Dense_1'))
+  standardized = (ages - 40.0) / 10.0
+  attributes = jax.nn.relu(
+      standardized[:, None] @ hidden['kernel'] + hidden['bias']
+  )
+  attributes = attributes @ last['kernel'] + last['bias']
+  return rows + block['offset'] + attributes
+
+
 class UnadaptedTest(parameterized.TestCase):
 
-  def expected(self, config):
-    """Returns e(theta) of every entity, from its own features."""
-    table, _ = small_run.make_data()
-    model = make_assembly(config).model
-    params = make_params(config)
-    features = {
-        spec.name: jnp.asarray(table.entity_features[spec.name])[:, None]
-        for spec in model.meta_specs
-    }
-    no_rows = jnp.zeros((_NUM_ENTITIES, 1))
-    examples = model.index(
-        small_run.types.Examples(
-            meta_features={'user': features},
-            features={'item_id': no_rows.astype(int),
-                      'colors': jnp.full((_NUM_ENTITIES, 1, 2), -1)},
-            labels=no_rows,
-            mask=no_rows,
-        )
+  def setUp(self):
+    super().setUp()
+    self.table, _ = small_run.make_data()
+    self.expected = unadapted(
+        make_config(),
+        user_ids=self.table.entity_features['user_id'],
+        ages=self.table.entity_features['age'],
     )
-    encode = lambda examples: model.encode(params.tables, examples)
-    rows = jax.vmap(encode)(examples).meta_features['user'][:, 0]
-    embed = lambda row: model.embed(params.meta_block, {'user': row[None]})
-    return jax.vmap(embed)(rows)['user'][:, 0]
 
   def test_entity_without_support_has_the_unadapted_embedding(self):
-    table, _ = small_run.make_data()
-    vectors, watermarks = run(table, int(table.timestamps.min()))
+    vectors, watermarks = run(self.table, int(self.table.timestamps.min()))
     np.testing.assert_array_equal(watermarks, -1)
-    chex.assert_trees_all_close(
-        vectors, self.expected(make_config()), rtol=1e-5
-    )
+    chex.assert_trees_all_close(vectors, self.expected, rtol=1e-4, atol=1e-6)
 
   def test_without_adaptation_all_have_it(self):
-    table, _ = small_run.make_data()
-    vectors, watermarks = run(table, middle_time(table), adapt=False)
+    time = middle_time(self.table)
+    vectors, watermarks = run(self.table, time, adapt=False)
     np.testing.assert_array_equal(watermarks, -1)
-    chex.assert_trees_all_close(
-        vectors, self.expected(make_config()), rtol=1e-5
-    )
+    chex.assert_trees_all_close(vectors, self.expected, rtol=1e-4, atol=1e-6)
 
   def test_with_support_it_moves(self):
-    table, _ = small_run.make_data()
-    vectors, watermarks = run(table, middle_time(table))
-    moved = np.abs(vectors - self.expected(make_config())).max(axis=1)
+    vectors, watermarks = run(self.table, middle_time(self.table))
+    moved = np.abs(vectors - self.expected).max(axis=1)
     self.assertGreater(moved[watermarks >= 0].min(), 1e-4)
+
+
+class VaryingInputsTest(parameterized.TestCase):
+  """The meta block reads the colors of events too: R = S."""
+
+  @parameterized.parameters('latest', 'mean', 'max')
+  def test_entity_without_support_has_no_color_but_its_age(self, pooling):
+    config = small_run.make_config(
+        model__meta_block__pooling=pooling,
+        model__meta_block__widths=(),
+        refresh__entities_per_chunk=32,
+    )
+    table, info = small_run.make_data()
+    varying = [
+        dataclasses.replace(spec, role='both') if spec.name == 'colors' else spec
+        for spec in info.features
+    ]
+    info = dataclasses.replace(info, features=tuple(varying))
+    assembly = assembly_lib.assemble(config, info)
+    params = assembly.model.init(jax.random.key(0))
+    embed_chunk = generate.make_embed_chunk(
+        assembly.model,
+        loss_fn=assembly.loss_fn,
+        entity_type='user',
+        config=config,
+    )
+    (chunk,) = generate.generate(
+        table,
+        params,
+        int(table.timestamps.min()),
+        embed_chunk=embed_chunk,
+        names=assembly.names,
+        entity_type='user',
+        config=config,
+        specs=assembly.model.meta_specs,
+    )
+    ages = table.entity_features['age'][chunk.entities]
+    kernel = params.meta_block['user']['Dense_0']['kernel']
+    # Columns of the input: the age, then the mean of no color, which is 0.
+    expected = (ages[:, None] - 40.0) / 10.0 * kernel[0]
+    chex.assert_trees_all_close(chunk.vectors, expected, rtol=1e-4, atol=1e-6)
 
 
 class ChunkTest(absltest.TestCase):
@@ -227,17 +263,14 @@ class DefaultEmbeddingTest(parameterized.TestCase):
         specs=assembly.model.meta_specs,
     )
 
-  def test_is_that_of_an_average_unknown_entity(self):
+  def test_is_that_of_an_unknown_entity_of_average_age(self):
     config = make_config()
-    params = make_params(config)
-    block = params.meta_block['user']
-    place = make_assembly(config).model.layout['user_id']
-    row = params.tables[place.table][place.offset]
-    hidden, last = (block['_Mlp_0'][name] for name in ('Dense_0', 'Dense_1'))
-    # The standardized mean age is 0.
-    attributes = jax.nn.relu(hidden['bias']) @ last['kernel'] + last['bias']
-    expected = row + block['offset'] + attributes
-    chex.assert_trees_all_close(self.embed(config), expected, rtol=1e-5)
+    expected = unadapted(
+        config, user_ids=np.zeros(1, int), ages=np.full(1, 40.0)
+    )
+    chex.assert_trees_all_close(
+        self.embed(config), expected[0], rtol=1e-4, atol=1e-6
+    )
 
 
 if __name__ == '__main__':

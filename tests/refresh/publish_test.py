@@ -1,0 +1,207 @@
+import functools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax.data import episodes
+from limaml_jax.meta import inner_loop
+from limaml_jax.meta import task_loss
+from limaml_jax.store import lookup
+from limaml_jax.training import assembly as assembly_lib
+from tests import serving_line
+from tests.training import small_run
+
+_KINDS = ('mlp', 'id_embedding')
+
+
+@functools.cache
+def make_config(kind):
+  return small_run.make_config(
+      model__meta_block__kind=kind,
+      inner_loop__learning_rate=3.0,
+      inner_loop__prior_rows=2.0,
+      inner_loop__learned_rates=True,
+      refresh__entities_per_chunk=32,
+  )
+
+
+@functools.cache
+def make_params(kind):
+  _, info = small_run.make_data()
+  init = assembly_lib.assemble(make_config(kind), info).model.init
+  shapes = jax.eval_shape(init, jax.random.key(0))
+  rng = np.random.default_rng(0)
+  normal = lambda x: jnp.asarray(0.5 * rng.normal(size=x.shape), x.dtype)
+  return jax.tree.map(normal, shapes)
+
+
+def score_as_in_training(assembly, params, episode, config):
+  """Adapts to one support and scores its query: no embedding, no store."""
+  support = assembly.model.encode(params.tables, episode.support)
+  query = assembly.model.encode(params.tables, episode.query)
+  adapted, _ = inner_loop.adapt(
+      params.meta_block,
+      params.global_block,
+      support,
+      loss_fn=assembly.loss_fn,
+      learning_rates=inner_loop.make_learning_rates(
+          params.meta_block, params.inner_rates, config.inner_loop
+      ),
+      prior_rows=config.inner_loop.prior_rows,
+  )
+  logits = task_loss.task_logits(
+      adapted,
+      params.global_block,
+      query,
+      embed=assembly.model.embed,
+      logit=assembly.model.logit,
+  )
+  return jax.nn.sigmoid(logits)
+
+
+class PublishTestCase(parameterized.TestCase):
+
+  def make_line(self, kind, **kwargs):
+    return serving_line.make_line(
+        *small_run.make_data(),
+        make_params(kind),
+        config=make_config(kind),
+        store=self.create_tempdir().full_path,
+        **kwargs,
+    )
+
+
+class ParityTest(PublishTestCase):
+
+  def training_scores(self, kind, cutoff):
+    """Returns the scores of all events from the cutoff on, in order."""
+    table, info = small_run.make_data()
+    config = make_config(kind)
+    assembly = assembly_lib.assemble(config, info)
+    entities = np.arange(len(table.entity_keys))
+    index = episodes.make_index(
+        table,
+        entities,
+        cutoff,
+        support_cap=8,
+        query_start=episodes.first_at_or_after(table, entities, cutoff),
+        query_stop=table.offsets[1:],
+    )
+    episode = episodes.assemble(
+        table,
+        index,
+        names=assembly.names,
+        entity_type='user',
+        num_support=8,
+        num_query=24,
+        weights=np.ones(entities.size),
+    )
+    indexed = episode._replace(
+        support=assembly.model.index(episode.support),
+        query=assembly.model.index(episode.query),
+    )
+    score = functools.partial(score_as_in_training, assembly, config=config)
+    scores = jax.jit(jax.vmap(score, in_axes=(None, 0)))(
+        make_params(kind), indexed
+    )
+    return np.asarray(scores)[episode.query.mask > 0]
+
+  @parameterized.parameters(*_KINDS)
+  def test_served_scores_are_those_of_the_training_path(self, kind):
+    table, _ = small_run.make_data()
+    cutoff = int(np.median(table.timestamps))
+    line = self.make_line(kind)
+    line.refresher.publish(cutoff)
+    entity = np.repeat(
+        np.arange(len(table.entity_keys)), np.diff(table.offsets)
+    )
+    events = np.flatnonzero(table.timestamps >= cutoff)
+    found = line.look_up(table.entity_keys[entity[events]].tolist(), cutoff)
+    np.testing.assert_array_equal(found.statuses, lookup.Status.PRESENT)
+    features = {
+        name: table.event_features[name][events]
+        for name in line.assembly.names.regular
+    }
+    scores = line.score(found.vectors, features)
+    expected = self.training_scores(kind, cutoff)
+    self.assertGreater(np.std(expected), 0.05)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+class PublishTest(PublishTestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.table, _ = small_run.make_data()
+    self.cutoff = int(np.median(self.table.timestamps))
+    self.line = self.make_line('id_embedding')
+    self.manifest = self.line.refresher.publish(self.cutoff)
+
+  def test_unknown_entity_gets_the_default_embedding(self):
+    found = self.line.look_up(['nobody'], self.cutoff)
+    np.testing.assert_array_equal(found.statuses, lookup.Status.MISSING)
+    expected = np.asarray(self.manifest.default_embedding, np.float32)
+    np.testing.assert_array_equal(found.vectors[0], expected)
+    self.assertGreater(np.abs(expected).max(), 0.0)
+
+  def test_age_counts_from_the_latest_event_used(self):
+    found = self.line.look_up(self.table.entity_keys.tolist(), self.cutoff)
+    for n, age in enumerate(found.ages):
+      own = slice(self.table.offsets[n], self.table.offsets[n + 1])
+      times = self.table.timestamps[own]
+      used = times[times < self.cutoff]
+      expected = self.cutoff - used.max() if used.size else 0
+      self.assertEqual(age, expected)
+
+  def test_manifest_says_what_was_published(self):
+    used = self.table.timestamps[self.table.timestamps < self.cutoff]
+    self.assertEqual(self.manifest.watermark, used.max())
+    self.assertEqual(self.manifest.cutoff, self.cutoff)
+    self.assertEqual(self.manifest.count, len(self.table.entity_keys))
+    self.assertEqual(self.manifest.fingerprint, self.line.refresher.fingerprint)
+
+  def test_next_refresh_is_what_is_served(self):
+    self.line.refresher.publish(self.cutoff + 600)
+    keys = self.table.entity_keys.tolist()
+    found = self.line.look_up(keys, self.cutoff + 600)
+    self.assertEqual(found.version, '00000002')
+
+  def test_progress_ends_with_all_entities(self):
+    seen = []
+    self.line.refresher.publish(
+        self.cutoff, on_progress=lambda done, total: seen.append((done, total))
+    )
+    self.assertEqual(seen[-1], (30, 30))
+
+  def test_fingerprint_is_not_of_the_meta_block(self):
+    params = make_params('id_embedding')
+    other = jax.tree.map(lambda x: x + 1.0, params.meta_block)
+    changed = serving_line.make_line(
+        *small_run.make_data(),
+        params._replace(meta_block=other),
+        config=make_config('id_embedding'),
+        store=self.line.store,
+    )
+    expected = self.line.refresher.fingerprint
+    self.assertEqual(changed.refresher.fingerprint, expected)
+
+  def test_embeddings_of_another_global_block_are_not_used(self):
+    params = make_params('id_embedding')
+    other = jax.tree.map(lambda x: x + 1.0, params.global_block)
+    changed = serving_line.make_line(
+        *small_run.make_data(),
+        params._replace(global_block=other),
+        config=make_config('id_embedding'),
+        store=self.line.store,
+    )
+    found = changed.look_up(['u0001'], self.cutoff)
+    np.testing.assert_array_equal(
+        found.statuses, lookup.Status.VERSION_MISMATCH
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,121 @@
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax.serving import scorer as scorer_lib
+from limaml_jax.training import assembly as assembly_lib
+from tests.training import small_run
+
+_REPOSITORY = pathlib.Path(__file__).parents[2]
+_NUM_ROWS = 5000  # More than the largest bucket.
+
+
+@functools.cache
+def make_scorer():
+  """Returns a scorer, and the scores of all rows without it."""
+  config = small_run.make_config()
+  _, info = small_run.make_data()
+  model = assembly_lib.assemble(config, info).model
+  shapes = jax.eval_shape(model.init, jax.random.key(0))
+  rng = np.random.default_rng(0)
+  normal = lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype)
+  params = jax.tree.map(normal, shapes)
+  scorer = scorer_lib.Scorer(
+      params.global_block,
+      params.tables,
+      specs=model.global_specs,
+      layout=model.layout,
+      config=config.model.global_block,
+  )
+
+  @jax.jit
+  @jax.vmap
+  def expected(vector, item, colors):
+    items = params.tables['dimension_8'][item]
+    real = colors >= 0
+    rows = params.tables['dimension_4'][colors] * real[:, None]
+    color = rows.sum(axis=0) / jnp.maximum(real.sum(), 1)
+    features = jnp.concatenate([items, color])
+    logit = model.logit(params.global_block, {'user': vector}, features)
+    return jax.nn.sigmoid(logit)
+
+  vectors, features = make_rows()
+  scores = expected(vectors, features['item_id'], features['colors'])
+  return scorer, np.asarray(scores)
+
+
+def make_rows():
+  rng = np.random.default_rng(1)
+  vectors = rng.normal(size=(_NUM_ROWS, 4)).astype(np.float32)
+  return vectors, {
+      'item_id': rng.integers(0, 41, _NUM_ROWS).astype(np.int32),
+      'colors': rng.integers(-1, 5, (_NUM_ROWS, 2)).astype(np.int32),
+      'of_no_interest': np.zeros(_NUM_ROWS),
+  }
+
+
+class ScorerTest(parameterized.TestCase):
+
+  @parameterized.parameters(1, 2, 16, 17, 300, 4096, 4097, _NUM_ROWS)
+  def test_number_of_rows_does_not_matter(self, num_rows):
+    scorer, expected = make_scorer()
+    vectors, features = make_rows()
+    scores = scorer.score(
+        {'user': vectors[:num_rows]},
+        {name: values[:num_rows] for name, values in features.items()},
+    )
+    self.assertGreater(np.std(expected), 0.1)
+    np.testing.assert_allclose(scores, expected[:num_rows], atol=1e-6)
+
+  def test_no_rows_have_no_scores(self):
+    scorer, _ = make_scorer()
+    vectors, features = make_rows()
+    scores = scorer.score(
+        {'user': vectors[:0]},
+        {name: values[:0] for name, values in features.items()},
+    )
+    self.assertEqual(scores.shape, (0,))
+
+
+class ImportTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    program = (
+        'import json, sys; import limaml_jax.serving.scorer;'
+        'print(json.dumps(sorted(sys.modules)))'
+    )
+    output = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=_REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    cls.modules = set(json.loads(output))
+
+  def test_nothing_that_trains_comes_along(self):
+    self.assertIn('limaml_jax.blocks.global_block', self.modules)
+    ours = {name for name in self.modules if name.startswith('limaml_jax.')}
+    stations = {name.split('.')[1] for name in ours}
+    self.assertContainsSubset(
+        stations, {'blocks', 'config', 'errors', 'serving', 'store', 'types'}
+    )
+    self.assertNotIn('limaml_jax.blocks.meta_block', self.modules)
+
+  def test_no_library_that_trains_comes_along(self):
+    heavy = {'optax', 'grain', 'orbax.checkpoint', 'tensorflow_datasets'}
+    self.assertEmpty(heavy & self.modules)
+
+
+if __name__ == '__main__':
+  absltest.main()
