@@ -103,7 +103,10 @@ class _DrawMetaBatch:
     self._names = names
     self._info = info
     self._config = config
-    self._mean_query = np.mean(index.query_stop - index.query_start)
+    num_episodes = max(index.entity.size, 1)
+    self._mean_query = (
+        np.sum(index.query_stop - index.query_start) / num_episodes
+    )
 
   def __call__(self, element, rng: np.random.Generator) -> MetaBatch:
     (num_support, num_query), identity = element

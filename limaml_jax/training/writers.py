@@ -18,10 +18,11 @@ class MetricWriter(contextlib.AbstractContextManager):
   def __init__(self, workdir: pathlib.Path, *, resume_step: int):
     path = workdir / METRICS_FILE
     kept = [r for r in read_metrics(workdir) if r['step'] <= resume_step]
-    self._file = path.open('w')
-    for record in kept:
-      self._file.write(json.dumps(record) + '\n')
-    self._file.flush()
+    # Replaced whole: a run killed here keeps its records.
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(''.join(json.dumps(r) + '\n' for r in kept))
+    temporary.replace(path)
+    self._file = path.open('a')
     self._events = tensorboardX.SummaryWriter(
         str(workdir / 'tensorboard'), purge_step=resume_step + 1
     )

@@ -106,9 +106,10 @@ class EncodeTest(absltest.TestCase):
     # One table is gathered whole, the other by its distinct rows.
     self.assertLen(tables, 2)
     episode = make_episode(model.index)
-    gathered = table_rows.gather(tables, episode)
-    expected = model.encode(tables, episode.support)
-    found = model.encode(gathered.rows, gathered.episodes.support)
+    gathered = jax.jit(table_rows.gather)(tables, episode)
+    encode = jax.jit(model.encode)
+    expected = encode(tables, episode.support)
+    found = encode(gathered.rows, gathered.episodes.support)
     chex.assert_shape(expected.features, (3, 4 + 16 + 4))
     chex.assert_trees_all_equal(found, expected)
 

@@ -167,6 +167,25 @@ class RefreshPeriodTest(parameterized.TestCase):
     )
 
 
+  @parameterized.named_parameters(*_WORLDS)
+  def test_every_query_lies_between_its_refresh_and_the_next(self, seed):
+    table = make_tied_table(seed)
+    info = make_info(refresh_seconds=3, first_cutoff=7)
+    index = episodes.plan(table, info, _CONFIG)
+    num_compared = 0
+    supports = events_of(index.support_start, index.support_stop)
+    queries = events_of(index.query_start, index.query_stop)
+    for support, query in zip(supports, queries, strict=True):
+      times = table.timestamps[query]
+      # Refreshes are at 1, 4, 7, 10.
+      refresh = max(t for t in (-2, 1, 4, 7, 10) if t <= times.min())
+      self.assertLess(times.max(), refresh + 3)
+      if support.size:
+        self.assertLess(table.timestamps[support].max(), refresh)
+        num_compared += 1
+    self.assertGreater(num_compared, 10)
+
+
 class MakeIndexTest(parameterized.TestCase):
 
   @parameterized.parameters((0, 0), (5, 0), (6, 1), (7, 3), (8, 4), (99, 4))

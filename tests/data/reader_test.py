@@ -147,9 +147,10 @@ class MetaBatchTest(parameterized.TestCase):
     steps, plan = make_reader(**settings)
     return [steps[n] for n in range(plan.steps_per_epoch)]
 
-  def test_padding_task_has_no_weight_and_no_row(self):
+  @parameterized.parameters('task', 'row')
+  def test_padding_task_has_no_weight_and_no_row(self, weighting):
     num_padding = 0
-    for meta_batch in self.batches():
+    for meta_batch in self.batches(episodes__task_weighting=weighting):
       padding = meta_batch.identity < 0
       num_padding += padding.sum()
       episode = meta_batch.episodes

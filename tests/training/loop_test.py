@@ -3,11 +3,13 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import chex
 import jax
 import numpy as np
@@ -33,7 +35,7 @@ def start(*arguments, **environment):
   )
 
 
-class LoopTestCase(absltest.TestCase):
+class LoopTestCase(parameterized.TestCase):
   """Has one uninterrupted run to compare with."""
 
   @classmethod
@@ -68,11 +70,19 @@ class ResumeTest(LoopTestCase):
     small_run.train(self.workdir, stop_after=5)
     self.assert_same_run(small_run.train(self.workdir))
 
-  def test_killed_and_resumed_run_equals_the_uninterrupted_one(self):
-    # The newest checkpoint is of step 4, the newest metrics are of step 5.
-    with start('pause', self.workdir, 5) as process:
-      self.assertEqual(process.stdout.readline(), '5\n')
+  @parameterized.parameters(
+      # The newest checkpoint is of step 4, the newest metrics are of step 5.
+      ('pause', 5),
+      # Step 4 is being saved, most likely.
+      ('go_on', 4),
+  )
+  def test_killed_and_resumed_run_equals_the_uninterrupted_one(
+      self, verb, step
+  ):
+    with start(verb, self.workdir, step) as process:
+      self.assertEqual(process.stdout.readline(), f'{step}\n')
       process.kill()
+    self.assertEqual(process.returncode, -signal.SIGKILL)
     self.assert_same_run(small_run.train(self.workdir))
 
   def test_finished_run_is_left_as_it_is(self):
@@ -123,13 +133,7 @@ class DevicesTest(LoopTestCase):
     cls.sharded = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.sharded)
     flags = '--xla_force_host_platform_device_count=4'
-    process = start(
-        'shard',
-        cls.sharded,
-        XLA_FLAGS=flags,
-        JAX_PLATFORMS='cpu',
-        JAX_DISABLE_MOST_OPTIMIZATIONS='1',  # Compiles in half the time.
-    )
+    process = start('shard', cls.sharded, XLA_FLAGS=flags, JAX_PLATFORMS='cpu')
     output, _ = process.communicate(timeout=_PATIENCE_SECONDS)
     cls.found = json.loads(output.splitlines()[-1])
 

@@ -1,6 +1,7 @@
 """A run of meta-training that takes seconds, here or in a process of its own.
 
   python -m tests.training.small_run pause WORKDIR STEP   stops there, waiting
+  python -m tests.training.small_run go_on WORKDIR STEP   says so, and goes on
   python -m tests.training.small_run shard WORKDIR        trains on all devices
 """
 
@@ -73,14 +74,15 @@ def read_losses(workdir: str | pathlib.Path) -> list[dict[str, float]]:
   ]
 
 
-def _pause(workdir: str, step: str) -> None:
-  """Trains until `step` is reported, says so, and waits to be killed."""
+def _announce(verb: str, workdir: str, step: str) -> None:
+  """Trains, and says when `step` is reported, so as to be killed there."""
 
   def on_progress(done, total):
     del total
     if done == int(step):
       print(done, flush=True)
-      sys.stdin.read()
+      if verb == 'pause':
+        sys.stdin.read()
 
   train(workdir, on_progress=on_progress)
 
@@ -105,4 +107,7 @@ def _shard(workdir: str) -> None:
 
 
 if __name__ == '__main__':
-  {'pause': _pause, 'shard': _shard}[sys.argv[1]](*sys.argv[2:])
+  if sys.argv[1] == 'shard':
+    _shard(*sys.argv[2:])
+  else:
+    _announce(*sys.argv[1:])
