@@ -50,7 +50,7 @@ def complete(argv: Sequence[str]) -> list[str]:
 
 
 def resolve(variant: str) -> config_lib.Config:
-  """Returns the settings of a variant, overrides of the command line on top.
+  """Returns the settings of a variant, overrides of the command line included.
 
   Raises:
     InputError: for a variant or setting that does not exist.
@@ -65,9 +65,9 @@ def resolve(variant: str) -> config_lib.Config:
   config = config_lib.Config()
   for layer in (
       overrides.flatten_mapping(settings),
-      variants.TRAINED[variant],
       tuned,
       config_flags.get_override_values(flags.FLAGS['config']),
+      variants.TRAINED[variant],  # Last: nothing turns it into another.
   ):
     config = overrides.override(config, layer)
   return config

@@ -46,11 +46,11 @@ _TRIALS = flags.DEFINE_integer(
 
 _SPACE = {
     'outer_loop.learning_rate': (1e-3, 2e-3, 4e-3),
-    'outer_loop.table_learning_rate': (1e-3, 2e-3, 4e-3),
+    'outer_loop.table_learning_rate': (2e-3, 4e-3, 8e-3),
     'outer_loop.num_epochs': (1, 2, 3),
     'outer_loop.weight_decay': (1e-4, 1e-2, 1e-1),
-    'episodes.support_dropout': (0.1, 0.3),
 }
+_IDENTITY_SPACE = {'episodes.support_dropout': (0.1, 0.2, 0.4)}
 _INNER_SPACE = {
     'inner_loop.num_steps': (1, 2),
     'inner_loop.learning_rate': (2.0, 4.0, 6.0),
@@ -83,8 +83,11 @@ def main() -> None:
 
 def _draw(variant: str, num_trials: int) -> list[dict[str, object]]:
   """Draws the same trials of a variant each time; the first is the default."""
-  is_joint = variants.TRAINED[variant].get('inner_loop.num_steps') == 0
-  space = _SPACE if is_joint else _SPACE | _INNER_SPACE
+  space = _SPACE
+  if variant != variants.GLOBAL:
+    space = space | _IDENTITY_SPACE
+  if variant in (variants.FIRST_ORDER, variants.LIMAML):
+    space = space | _INNER_SPACE
   rng = np.random.default_rng(0)
   trials = [{}]
   while len(trials) < num_trials:

@@ -112,3 +112,5 @@ class BlockParams(NamedTuple):
 
 # (meta_params, global_params, examples of one task) -> mean loss, [].
 TaskLossFn = Callable[[Params, Params, Examples], jax.Array]
+# (adapted, global_params, support, query) -> mean loss of the query, [].
+QueryLossFn = Callable[[Params, Params, Examples, Examples], jax.Array]

@@ -87,6 +87,9 @@ def init_tables(
 ) -> types.Tables:
   """Returns normally distributed tables, [V, dimension] each.
 
+  Out-of-vocabulary rows start at 0, the mean of the others: where training
+  never meets one, the unknown is nobody in particular.
+
   Args:
     key: random key.
     layout: what lies in them.
@@ -102,7 +105,9 @@ def init_tables(
   for name, (num_rows, dimension) in sorted(shapes.items()):
     key, table_key = jax.random.split(key)
     shape = (-(-num_rows // rows_multiple) * rows_multiple, dimension)
-    tables[name] = scale * jax.random.normal(table_key, shape)
+    rows = scale * jax.random.normal(table_key, shape)
+    unknown = [p.offset for p in layout.values() if p.table == name]
+    tables[name] = rows.at[jnp.asarray(unknown)].set(0)
   return tables
 
 
@@ -122,6 +127,7 @@ def index(
   for spec in specs:
     value = features[spec.name]
     if spec.kind == 'numeric':
+      value = jnp.where(jnp.isnan(value), spec.mean, value)  # Unknown.
       standardized = (value - spec.mean) / spec.std
       numeric.append(jnp.clip(standardized, -_MAX_DEVIATION, _MAX_DEVIATION))
       continue

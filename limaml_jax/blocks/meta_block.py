@@ -13,8 +13,6 @@ import jax.numpy as jnp
 from limaml_jax import config as config_lib
 from limaml_jax import types
 
-KINDS = ('mlp', 'id_embedding')
-
 
 def module(config: config_lib.MetaBlockConfig) -> nn.Module:
   """Returns the module of the configured kind."""

@@ -163,7 +163,8 @@ def assemble(
 ) -> types.Episode:
   """Gathers and pads episodes into one meta-batch, leaves [T, S or Q, ...].
 
-  An episode with entity -1 is a padding task: no row of it is real.
+  An episode with entity -1 is a padding task: no row of it is real, and
+  nothing is known of its entity.
   """
   make = lambda start, stop, size: _gather_rows(
       table, index.entity, start, stop, size, names, entity_type
@@ -184,30 +185,62 @@ def _gather_rows(
     names: FeatureNames,
     entity_type: types.EntityType,
 ) -> types.Examples:
-  """Pads event ranges to [T, size]; events of padding rows are all 0."""
+  """Pads event ranges to [T, size]; a padding row reads no table row."""
   events = starts[:, None] + np.arange(size)
   real = (events < stops[:, None]) & (entities >= 0)[:, None]
   events = np.where(real, events, 0)
   owners = np.maximum(entities, 0)[:, None]
+  known = (entities >= 0)[:, None]
+
+  def of_entity(name, num_inputs):
+    column = table.entity_features[name]
+    rows = np.repeat(column[owners], num_inputs, axis=1)
+    return _choose(known, rows, unknown(column))
 
   def of_rows(name):
-    if name in table.event_features:
-      return _masked(table.event_features[name][events], real)
-    # Known even where no event is, as for an entity without support.
-    return table.entity_features[name][np.broadcast_to(owners, real.shape)]
+    if name in table.entity_features:
+      return of_entity(name, size)
+    column = table.event_features[name]
+    return _choose(real, column[events], _nothing(column))
 
-  def of_entity(name):
-    return table.entity_features[name][owners]
+  def of_inputs(name):
+    if one_input:
+      return of_entity(name, 1)
+    rows = of_rows(name)
+    if name in table.event_features:
+      # The first row of a task without any stands for the unknown event.
+      rows[~real.any(axis=1), 0] = unknown(table.event_features[name])
+    return rows
 
   one_input = all(name in table.entity_features for name in names.meta)
-  of_input = of_entity if one_input else of_rows  # R = 1, else R = size.
   return types.Examples(
-      meta_features={entity_type: {n: of_input(n) for n in names.meta}},
+      meta_features={entity_type: {n: of_inputs(n) for n in names.meta}},
       features={n: of_rows(n) for n in names.regular},
-      labels=_masked(table.labels[events], real),
+      labels=np.where(real, table.labels[events], 0),
       mask=real.astype(np.float32),
   )
 
 
-def _masked(rows: np.ndarray, real: np.ndarray) -> np.ndarray:
-  return np.where(real.reshape(real.shape + (1,) * (rows.ndim - 2)), rows, 0)
+def unknown(column: np.ndarray) -> float:
+  """Returns the raw value of a feature of which nothing is known.
+
+  Args:
+    column: of the feature, [n] or, multi_hot, [n, max_values].
+
+  Returns:
+    The out-of-vocabulary row; no value of a multi_hot feature; nan, which is
+    encoded as the mean, for a numeric one.
+  """
+  if np.issubdtype(column.dtype, np.floating):
+    return np.nan
+  return -1 if column.ndim > 1 else 0
+
+
+def _nothing(column: np.ndarray) -> int:
+  """Returns the raw value that reads no table row."""
+  return 0 if np.issubdtype(column.dtype, np.floating) else -1
+
+
+def _choose(mask: np.ndarray, rows: np.ndarray, value: float) -> np.ndarray:
+  mask = mask.reshape(mask.shape + (1,) * (rows.ndim - 2))
+  return np.where(mask, rows, np.asarray(value, rows.dtype))

@@ -97,12 +97,13 @@ def _bucket_members(
 class _DrawMetaBatch:
   """Drops support at random and assembles one step's meta-batch."""
 
-  def __init__(self, table, index, *, names, info, config):
+  def __init__(self, table, index, *, names, info, config, uses_support):
     self._table = table
     self._index = index
     self._names = names
     self._info = info
     self._config = config
+    self._uses_support = uses_support
     num_episodes = max(index.entity.size, 1)
     self._mean_query = (
         np.sum(index.query_stop - index.query_start) / num_episodes
@@ -115,6 +116,9 @@ class _DrawMetaBatch:
     chosen = chosen._replace(entity=np.where(real, chosen.entity, -1))
     available = chosen.support_stop - chosen.support_start
     kept = _drop_support(available, rng, self._config.support_dropout)
+    forgotten = (kept == 0) & (available > 0)
+    if not self._uses_support:
+      num_support, kept = 1, np.zeros_like(kept)
     chosen = chosen._replace(support_start=chosen.support_stop - kept)
     meta_batch = episodes.assemble(
         self._table,
@@ -125,7 +129,6 @@ class _DrawMetaBatch:
         num_query=num_query,
         weights=self._weights(chosen, real),
     )
-    forgotten = (kept == 0) & (available > 0)
     _forget_identity(
         meta_batch, forgotten, self._info.entity_type, self._info.entity_feature
     )
@@ -182,8 +185,16 @@ def make_reader(
       num_epochs=config.outer_loop.num_epochs,
       seed=seed,
   )
+  # Without inner steps only inputs that vary by event come from the support;
+  # otherwise its rows of embedding tables would be stepped without a gradient.
+  varies = not all(name in table.entity_features for name in names.meta)
   draw = _DrawMetaBatch(
-      table, index, names=names, info=info, config=config.episodes
+      table,
+      index,
+      names=names,
+      info=info,
+      config=config.episodes,
+      uses_support=config.inner_loop.num_steps > 0 or varies,
   )
   steps = grain.MapDataset.source(batch_plan).seed(seed).random_map(draw)
   return steps, batch_plan

@@ -1,12 +1,17 @@
 """Meta embedding of one entity: the adapted meta block's output, pooled."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.meta import inner_loop
-from limaml_jax.meta import task_loss
+
+# Meta embeddings or, before the meta block, its inputs, by entity type.
+ByType = dict[types.EntityType, jax.Array]
+EmbedFn = Callable[[types.Params, ByType], ByType]
 
 
 def pool(rows: jax.Array, mask: types.Array, *, pooling: str) -> jax.Array:
@@ -33,11 +38,32 @@ def pool(rows: jax.Array, mask: types.Array, *, pooling: str) -> jax.Array:
   return jnp.max(jnp.where(weights[:, None] > 0, rows, -jnp.inf), axis=0)
 
 
+def embed_support(
+    adapted: types.Params,
+    support: types.Examples,
+    *,
+    embed: EmbedFn,
+    pooling: str,
+) -> ByType:
+  """Returns the meta embedding that an adapted block makes of a support, [E].
+
+  Args:
+    adapted: meta block.
+    support: encoded support set of one task.
+    embed: meta block's function.
+    pooling: see `pool`.
+  """
+  return {
+      entity_type: pool(rows, support.mask, pooling=pooling)
+      for entity_type, rows in embed(adapted, support.meta_features).items()
+  }
+
+
 def meta_embedding(
     params: types.BlockParams,
     support: types.Examples,
     *,
-    embed: task_loss.EmbedFn,
+    embed: EmbedFn,
     loss_fn: types.TaskLossFn,
     config: config_lib.Config,
 ) -> dict[types.EntityType, jax.Array]:
@@ -57,8 +83,9 @@ def meta_embedding(
       learning_rates=learning_rates,
       prior_rows=config.inner_loop.prior_rows,
   )
-  pooling = config.model.meta_block.pooling
-  return {
-      entity_type: pool(rows, support.mask, pooling=pooling)
-      for entity_type, rows in embed(adapted, support.meta_features).items()
-  }
+  return embed_support(
+      adapted,
+      support,
+      embed=embed,
+      pooling=config.model.meta_block.pooling,
+  )

@@ -35,13 +35,15 @@ def make_meta_loss(
     *,
     encode: EncodeFn,
     loss_fn: types.TaskLossFn,
+    query_loss_fn: types.QueryLossFn,
     config: config_lib.InnerLoopConfig,
 ) -> MetaLossFn:
   """Returns the meta loss, mean over tasks of weight x query loss.
 
   Args:
     encode: looks up embedding tables, for one task.
-    loss_fn: mean loss of one encoded task.
+    loss_fn: mean loss of one encoded support set, what `adapt` descends.
+    query_loss_fn: mean loss of one encoded query with what was adapted.
     config: of the inner loop.
 
   Returns:
@@ -60,7 +62,8 @@ def make_meta_loss(
         prior_rows=config.prior_rows,
         first_order=config.first_order,
     )
-    return loss_fn(adapted, params.global_block, query), support_losses
+    query_loss = query_loss_fn(adapted, params.global_block, support, query)
+    return query_loss, support_losses
 
   def meta_loss(params, meta_batch):
     learning_rates = inner_loop.make_learning_rates(

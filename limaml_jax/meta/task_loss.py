@@ -1,4 +1,9 @@
-"""Loss of one task: masked mean cross-entropy of its rows (METHOD, l)."""
+"""Loss of one task: masked mean cross-entropy of its rows (METHOD, l).
+
+Support rows are scored with the embedding of their own meta features: that is
+what the inner loop descends. Query rows are scored as serving will score them,
+with the one meta embedding that the adapted block makes of the support.
+"""
 
 from collections.abc import Callable
 
@@ -7,11 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from limaml_jax import types
+from limaml_jax.meta import embeddings
 
-EmbedFn = Callable[[types.Params, dict[str, jax.Array]], dict[str, jax.Array]]
-LogitFn = Callable[
-    [types.Params, dict[str, jax.Array], jax.Array], jax.Array
-]
+LogitFn = Callable[[types.Params, embeddings.ByType, jax.Array], jax.Array]
 
 
 def task_logits(
@@ -19,38 +22,67 @@ def task_logits(
     global_params: types.Params,
     examples: types.Examples,
     *,
-    embed: EmbedFn,
+    embed: embeddings.EmbedFn,
     logit: LogitFn,
 ) -> jax.Array:
-  """Scores the encoded rows of one task, [S] logits.
+  """Scores the encoded rows of one task, each with its own inputs, [S] logits.
 
   The meta block runs once per distinct input row: once when the meta features
   belong to the entity (R = 1), else once per row (R = S).
   """
-  embeddings = embed(meta_params, examples.meta_features)
-  num_inputs = {rows.shape[0] for rows in embeddings.values()}
-  if num_inputs == {1}:
-    of_entity = {t: rows[0] for t, rows in embeddings.items()}
-    score_rows = jax.vmap(logit, in_axes=(None, None, 0))
-    return score_rows(global_params, of_entity, examples.features)
-  score_rows = jax.vmap(logit, in_axes=(None, 0, 0))
-  return score_rows(global_params, embeddings, examples.features)
+  embedded = embed(meta_params, examples.meta_features)
+  return _row_logits(embedded, global_params, examples.features, logit)
 
 
-def make_task_loss(embed: EmbedFn, logit: LogitFn) -> types.TaskLossFn:
-  """Returns the mean cross-entropy of a task; 0 when all rows are padding."""
+def _row_logits(
+    embedded: embeddings.ByType,
+    global_params: types.Params,
+    features: jax.Array,
+    logit: LogitFn,
+) -> jax.Array:
+  """Scores rows, [S, F], with one embedding for all, [1, E], or one each."""
+  shared = {t: e[0] for t, e in embedded.items() if e.shape[0] == 1}
+  varying = {t: e for t, e in embedded.items() if t not in shared}
 
-  def task_loss(
-      meta_params: types.Params,
-      global_params: types.Params,
-      examples: types.Examples,
-  ) -> jax.Array:
+  def score_row(own, row_features):
+    return logit(global_params, shared | own, row_features)
+
+  return jax.vmap(score_row)(varying, features)
+
+
+def mean_loss(logits: jax.Array, examples: types.Examples) -> jax.Array:
+  """Returns the mean cross-entropy; 0 when all rows are padding."""
+  losses = optax.sigmoid_binary_cross_entropy(logits, examples.labels)
+  # Divided by at least 1: an empty support has loss 0 and gradient 0.
+  num_rows = jnp.maximum(jnp.sum(examples.mask), 1)
+  return jnp.sum(losses * examples.mask) / num_rows
+
+
+def make_task_loss(
+    embed: embeddings.EmbedFn, logit: LogitFn
+) -> types.TaskLossFn:
+  """Returns the loss of a support set, each row with its own embedding."""
+
+  def task_loss(meta_params, global_params, examples):
     logits = task_logits(
         meta_params, global_params, examples, embed=embed, logit=logit
     )
-    losses = optax.sigmoid_binary_cross_entropy(logits, examples.labels)
-    # Divided by at least 1: an empty support has loss 0 and gradient 0.
-    num_rows = jnp.maximum(jnp.sum(examples.mask), 1)
-    return jnp.sum(losses * examples.mask) / num_rows
+    return mean_loss(logits, examples)
 
   return task_loss
+
+
+def make_query_loss(
+    embed: embeddings.EmbedFn, logit: LogitFn, *, pooling: str
+) -> types.QueryLossFn:
+  """Returns the loss of a query scored with the support's meta embedding."""
+
+  def query_loss(adapted, global_params, support, query):
+    pooled = embeddings.embed_support(
+        adapted, support, embed=embed, pooling=pooling
+    )
+    one_for_all = {t: embedding[None] for t, embedding in pooled.items()}
+    logits = _row_logits(one_for_all, global_params, query.features, logit)
+    return mean_loss(logits, query)
+
+  return query_loss

@@ -70,8 +70,6 @@ def generate(
     names: episodes.FeatureNames,
     entity_type: types.EntityType,
     config: config_lib.Config,
-    specs: tuple[types.FeatureSpec, ...],
-    adapt: bool = True,
 ) -> Iterator[Chunk]:
   """Yields the meta embeddings of all entities, in order of support size.
 
@@ -86,8 +84,6 @@ def generate(
     names: of the features that the network reads.
     entity_type: the adapted one.
     config: `episodes.support_buckets` and `refresh` are read.
-    specs: of the features that the meta block reads.
-    adapt: leaves every support out when False: e(theta), unadapted.
   """
   buckets = np.asarray(config.episodes.support_buckets)
   index = episodes.make_index(
@@ -96,8 +92,6 @@ def generate(
       cutoffs,
       support_cap=int(buckets[-1]),
   )
-  if not adapt:
-    index = index._replace(support_stop=index.support_start)
   sizes = index.support_stop - index.support_start
   padded = buckets[np.searchsorted(buckets, sizes)]
   draw = functools.partial(
@@ -116,7 +110,6 @@ def generate(
       support = draw(
           part, num_support=int(bucket), weights=np.ones(chunk_size)
       ).support
-      support = _with_default_inputs(support, specs)
       vectors = jax.device_get(embed_chunk(params, support))[: chosen.size]
       yield Chunk(chosen, vectors, _watermarks(table, index.take(chosen)))
 
@@ -129,7 +122,6 @@ def default_embedding(
     names: episodes.FeatureNames,
     entity_type: types.EntityType,
     config: config_lib.Config,
-    specs: tuple[types.FeatureSpec, ...],
 ) -> np.ndarray:
   """Returns the embedding of an entity of which nothing is known, [E].
 
@@ -146,37 +138,7 @@ def default_embedding(
       num_query=1,
       weights=np.ones(1),
   ).support
-  unknown = {
-      s.name: _unknown_value(s, support.meta_features[entity_type][s.name])
-      for s in specs
-  }
-  support = support._replace(meta_features={entity_type: unknown})
   return jax.device_get(embed_chunk(params, support))[0]
-
-
-def _unknown_value(spec: types.FeatureSpec, like: np.ndarray) -> np.ndarray:
-  value = {'categorical': 0, 'multi_hot': -1, 'numeric': spec.mean}[spec.kind]
-  return np.full_like(like, value)
-
-
-def _with_default_inputs(
-    support: types.Examples, specs: tuple[types.FeatureSpec, ...]
-) -> types.Examples:
-  """Gives entities without support the inputs of an unknown event (R = S)."""
-  empty = ~support.mask.any(axis=1)
-
-  def fill(features):
-    values = dict(features)
-    for spec in specs:
-      if spec.owner != 'entity':
-        rows = features[spec.name]
-        where = empty.reshape((-1,) + (1,) * (rows.ndim - 1))
-        values[spec.name] = np.where(where, _unknown_value(spec, rows), rows)
-    return values
-
-  return support._replace(
-      meta_features={t: fill(f) for t, f in support.meta_features.items()}
-  )
 
 
 def _pad(index: episodes.EpisodeIndex, size: int) -> episodes.EpisodeIndex:

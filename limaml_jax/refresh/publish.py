@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.blocks import fingerprint as fingerprint_lib
 from limaml_jax.blocks import model as model_lib
@@ -49,10 +50,11 @@ class Refresher:
     """
     self._table = table
     self._info = info
+    if not adapt:
+      params = params._replace(inner_rates={})
+      config = overrides.override(config, {'inner_loop.num_steps': 0})
     self._params = params
-    self._model = model
     self._store = store
-    self._adapt = adapt
     embed_chunk = generate_lib.make_embed_chunk(
         model,
         loss_fn=loss_fn,
@@ -64,7 +66,6 @@ class Refresher:
         'names': names,
         'entity_type': info.entity_type,
         'config': config,
-        'specs': model.meta_specs,
     }
     self.fingerprint = fingerprint_lib.fingerprint(
         params.global_block,
@@ -108,7 +109,7 @@ class Refresher:
     total = len(self._table.entity_keys)
     done = 0
     for chunk in generate_lib.generate(
-        self._table, self._params, cutoffs, adapt=self._adapt, **self._shared
+        self._table, self._params, cutoffs, **self._shared
     ):
       keys = self._table.entity_keys[chunk.entities].tolist()
       yield record.Chunk(keys, chunk.vectors, chunk.watermarks)

@@ -25,13 +25,15 @@ class Assembly(NamedTuple):
 
   Attributes:
     model: the network.
-    loss_fn: mean loss of one encoded task.
+    loss_fn: mean loss of one encoded support set.
+    query_loss_fn: mean loss of one encoded query.
     names: of the features that the network reads.
     mesh: of the devices.
   """
 
   model: model_lib.Model
   loss_fn: types.TaskLossFn
+  query_loss_fn: types.QueryLossFn
   names: episodes.FeatureNames
   mesh: jax.sharding.Mesh
 
@@ -49,6 +51,11 @@ def assemble(
   return Assembly(
       model=model,
       loss_fn=task_loss.make_task_loss(model.embed, model.logit),
+      query_loss_fn=task_loss.make_query_loss(
+          model.embed,
+          model.logit,
+          pooling=config.model.meta_block.pooling,
+      ),
       names=episodes.FeatureNames(
           meta=tuple(spec.name for spec in model.meta_specs),
           regular=tuple(spec.name for spec in model.global_specs),

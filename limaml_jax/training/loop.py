@@ -116,6 +116,7 @@ def _prepare_update(
   meta_loss = outer_loop.make_meta_loss(
       encode=assembly.model.encode,
       loss_fn=assembly.loss_fn,
+      query_loss_fn=assembly.query_loss_fn,
       config=config.inner_loop,
   )
   meta_update = state_lib.make_meta_update(

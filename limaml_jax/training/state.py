@@ -148,7 +148,7 @@ def make_meta_update(
         meta_loss=meta_loss,
         query_loss=losses.query_loss,
         support_losses=losses.support_losses,
-        gradient_norm=optax.global_norm(dense_grads),
+        gradient_norm=optax.tree.norm(dense_grads),
     )
 
   return jax.jit(

@@ -240,9 +240,10 @@ class AssembleTest(parameterized.TestCase):
   def test_rows_are_gathered_oldest_first_and_padded(self):
     episode = self.assemble(self.index)
     features = episode.support.features
-    np.testing.assert_array_equal(features['item_id'][0], [103, 104, 0])
+    # -1 reads no row of a table.
+    np.testing.assert_array_equal(features['item_id'][0], [103, 104, -1])
     np.testing.assert_array_equal(
-        features['colors'][0], [[3, 3], [4, 4], [0, 0]]
+        features['colors'][0], [[3, 3], [4, 4], [-1, -1]]
     )
     np.testing.assert_array_equal(episode.support.mask[0], [1, 1, 0])
     np.testing.assert_array_equal(
@@ -264,7 +265,21 @@ class AssembleTest(parameterized.TestCase):
     names = _NAMES._replace(meta=('age', 'item_id'))
     features = self.assemble(self.index, names).support.meta_features['user']
     np.testing.assert_array_equal(features['age'][0], [21.0, 21.0, 21.0])
-    np.testing.assert_array_equal(features['item_id'][0], [103, 104, 0])
+    np.testing.assert_array_equal(features['item_id'][0], [103, 104, -1])
+
+  def test_first_input_without_support_is_the_unknown_event(self):
+    names = _NAMES._replace(meta=('age', 'item_id', 'colors'))
+    empty = self.index._replace(support_stop=self.index.support_start)
+    features = self.assemble(empty, names).support.meta_features['user']
+    np.testing.assert_array_equal(features['age'][0], [21.0, 21.0, 21.0])
+    # Out of vocabulary, then nothing.
+    np.testing.assert_array_equal(features['item_id'][0], [0, -1, -1])
+    np.testing.assert_array_equal(features['colors'][0], -1)
+
+  def test_nothing_is_known_of_the_entity_of_a_padding_task(self):
+    episode = self.assemble(self.index)
+    ages = episode.support.meta_features['user']['age']
+    np.testing.assert_array_equal(ages[1], [np.nan])
 
   def test_entity_features_of_the_global_block_repeat(self):
     names = _NAMES._replace(regular=('age',))

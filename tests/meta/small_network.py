@@ -62,10 +62,17 @@ def make_loss(config: config_lib.Config) -> types.TaskLossFn:
   return task_loss.make_task_loss(model.embed, model.logit)
 
 
+def make_query_loss(config: config_lib.Config) -> types.QueryLossFn:
+  model = make_model(config)
+  pooling = config.model.meta_block.pooling
+  return task_loss.make_query_loss(model.embed, model.logit, pooling=pooling)
+
+
 def make_meta_loss(config: config_lib.Config):
   return outer_loop.make_meta_loss(
       encode=make_model(config).encode,
       loss_fn=make_loss(config),
+      query_loss_fn=make_query_loss(config),
       config=config.inner_loop,
   )
 

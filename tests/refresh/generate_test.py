@@ -65,7 +65,6 @@ def run(table, cutoffs, *, config=None, **kwargs):
           names=assembly.names,
           entity_type='user',
           config=config,
-          specs=assembly.model.meta_specs,
           **kwargs,
       )
   )
@@ -185,12 +184,6 @@ class UnadaptedTest(parameterized.TestCase):
     np.testing.assert_array_equal(watermarks, -1)
     chex.assert_trees_all_close(vectors, self.expected, rtol=1e-4, atol=1e-6)
 
-  def test_without_adaptation_all_have_it(self):
-    time = middle_time(self.table)
-    vectors, watermarks = run(self.table, time, adapt=False)
-    np.testing.assert_array_equal(watermarks, -1)
-    chex.assert_trees_all_close(vectors, self.expected, rtol=1e-4, atol=1e-6)
-
   def test_with_support_it_moves(self):
     vectors, watermarks = run(self.table, middle_time(self.table))
     moved = np.abs(vectors - self.expected).max(axis=1)
@@ -226,7 +219,6 @@ class VaryingInputsTest(parameterized.TestCase):
         names=assembly.names,
         entity_type='user',
         config=config,
-        specs=assembly.model.meta_specs,
     )
     ages = table.entity_features['age'][chunk.entities]
     kernel = params.meta_block['user']['Dense_0']['kernel']
@@ -257,7 +249,6 @@ class DefaultEmbeddingTest(parameterized.TestCase):
         names=assembly.names,
         entity_type='user',
         config=config,
-        specs=assembly.model.meta_specs,
     )
 
   def test_is_that_of_an_unknown_entity_of_average_age(self):
