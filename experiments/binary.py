@@ -45,6 +45,10 @@ def run(main: Callable[[], None]) -> None:
       main()
     except errors.InputError as error:
       _fail(str(error))
+    except OSError as error:  # A disk, a folder, a permission.
+      if error.filename is None:
+        raise
+      _fail(f'{error.filename}: {error.strerror}; choose another path')
 
   app.run(checked_main, flags_parser=_parse)
 

@@ -3,7 +3,8 @@ r"""Compares all variants as served: trains, refreshes, evaluates, reports.
     python -m experiments.compare --config=experiments/configs/kuairand.py \
         --data=runs/kuairand/tasks --workdir=runs/kuairand --seeds=0,1,2
 
-Leaves summary.json and report.html in the workdir, and prints the table. What
+Leaves summary.json, summary.md and report.html in the workdir, and prints the
+table. What
 an earlier run finished is reused; an interrupted one is resumed.
 """
 
@@ -50,6 +51,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 _SEEDS = flags.DEFINE_list('seeds', ['0'], 'Training seeds to average over.')
 _SUMMARY_FILE = 'summary.json'
+_TABLE_FILE = 'summary.md'
 _REPORT_FILE = 'report.html'
 _BOOTSTRAP_SEED = 0
 _DIFFERENCES = (
@@ -99,6 +101,7 @@ def main() -> None:
     summary = _summarize(data.info, seeds, scores)
   summary['seconds'] = clock.seconds()
   pipeline.write_text(workdir / _SUMMARY_FILE, json.dumps(summary, indent=2))
+  pipeline.write_text(workdir / _TABLE_FILE, tables.markdown_table(summary))
   curves = {
       name: writers.read_metrics(_run_dir(workdir, name, seeds[0]))
       for name in variants.TRAINED
@@ -114,12 +117,11 @@ def main() -> None:
 
 
 def _parse_seeds(texts: list[str]) -> list[int]:
-  try:
-    return [int(text) for text in texts]
-  except ValueError as error:
+  if not texts or not all(text.isdecimal() for text in texts):
     raise errors.InputError(
         f'--seeds={",".join(texts)}: must be whole numbers, e.g. 0,1,2'
-    ) from error
+    )
+  return [int(text) for text in texts]
 
 
 def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:

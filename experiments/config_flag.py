@@ -18,8 +18,8 @@ from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
 
-_DEFAULT = 'experiments/configs/ml100k.py'
-# A default of the flag itself would be read, and fail, before `check`.
+_DEFAULT = str(pathlib.Path(__file__).parent / 'configs' / 'ml100k.py')
+# A default of the flag itself would be read, and fail, before `complete`.
 _CONFIG = config_flags.DEFINE_config_file(
     'config',
     None,
@@ -36,10 +36,8 @@ def complete(argv: Sequence[str]) -> list[str]:
   known = overrides.flatten(config_lib.Config())
   for argument in argv:
     flag, _, value = argument.lstrip('-').partition('=')
-    if flag == 'config' and not pathlib.Path(value).is_file():
-      raise errors.InputError(
-          f'--config={value}: no such file; see experiments/configs'
-      )
+    if flag == 'config':
+      _check_file(value)
     name = flag.removeprefix('config.')
     if name != flag and name not in known:
       raise errors.InputError(
@@ -47,6 +45,19 @@ def complete(argv: Sequence[str]) -> list[str]:
       )
   given = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv)
   return [*argv[:1], *([] if given else [f'--config={_DEFAULT}']), *argv[1:]]
+
+
+def _check_file(name: str) -> None:
+  path = pathlib.Path(name)
+  if not path.is_file():
+    raise errors.InputError(
+        f'--config={name}: no such file; see experiments/configs'
+    )
+  if path.suffix != '.py' or 'def get_config(' not in path.read_text():
+    raise errors.InputError(
+        f'--config={name}: must be a Python file with a function get_config, '
+        'like those under experiments/configs'
+    )
 
 
 def resolve(variant: str) -> config_lib.Config:

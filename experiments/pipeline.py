@@ -104,7 +104,7 @@ def restore(
 ) -> Served:
   """Restores the newest checkpoint of a run, ready to refresh and score."""
   config = checkpoint.load_config(workdir, data.info.fingerprint)
-  assembly = assembly_lib.assemble(config, data.info)
+  assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:
     params = checkpoints.restore_state(abstract).params
@@ -143,7 +143,6 @@ def evaluate_as_served(
         store,
         entity_type,
         fingerprint=served.refresher.fingerprint,
-        max_age_seconds=served.config.refresh.max_age_hours * 3600,
     ) as reader:
       found = reader.lookup(keys, now=now)
     return found.vectors, found.statuses, found.ages
@@ -161,6 +160,7 @@ def evaluate_as_served(
       refresh=refresh,
       lookup=look_up,
       score=score,
+      max_age_seconds=served.config.refresh.max_age_hours * 3600,
       on_progress=on_progress,
   )
 

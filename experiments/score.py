@@ -13,10 +13,8 @@ from rich import table as rich_table
 
 from experiments import binary
 from experiments import pipeline
+from experiments import request
 from limaml_jax import errors
-from limaml_jax import types
-from limaml_jax.data import dataset
-from limaml_jax.data.tasks import items as items_lib
 from limaml_jax.store import lookup
 
 flags.adopt_module_key_flags(binary)
@@ -41,8 +39,8 @@ _CANDIDATES = flags.DEFINE_list(
 _CONTEXT = flags.DEFINE_list(
     'context',
     [],
-    'Features of the request, NAME=VALUE; others are out of vocabulary, or at '
-    'their mean.',
+    'Features of the request, NAME=VALUE as in the log; others are out of '
+    'vocabulary, or at their mean.',
 )
 
 
@@ -51,14 +49,25 @@ def main() -> None:
   data = pipeline.load(_DATA.value)
   workdir = pathlib.Path(_WORKDIR.value)
   store = pathlib.Path(_STORE.value or workdir / pipeline.STORE_DIR)
+  candidates = [key for key in _CANDIDATES.value if key]
+  if not candidates:
+    raise errors.InputError('--candidates: name at least one item')
   served = pipeline.restore(data, workdir, store=store)
   entity_type = data.info.entity_type
   with lookup.Reader(
-      store, entity_type, fingerprint=served.refresher.fingerprint
+      store,
+      entity_type,
+      fingerprint=served.refresher.fingerprint,
+      max_age_seconds=served.config.refresh.max_age_hours * 3600,
   ) as reader:
     found = reader.lookup([_ENTITY.value])
-  candidates = _CANDIDATES.value
-  features = _request_features(data, candidates)
+  features = request.features(
+      data,
+      _ENTITY.value,
+      candidates,
+      request.parse_context(_CONTEXT.value),
+      specs=served.assembly.model.global_specs,
+  )
   vectors = np.repeat(found.vectors, len(candidates), axis=0)
   scores = served.scorer.score({entity_type: vectors}, features)
   age = '-' if found.ages[0] < 0 else f'{found.ages[0] / 86400:.1f} days'
@@ -73,57 +82,6 @@ def main() -> None:
   for i in np.argsort(-scores, kind='stable'):
     table.add_row(candidates[i], f'{scores[i]:.4f}')
   rich_console.Console().print(table)
-
-
-def _request_features(
-    data: pipeline.Dataset, candidates: list[str]
-) -> types.HostFeatures:
-  """Returns raw features of the candidates: the item's, and the context's."""
-  keys, of_items = items_lib.load_items(data.directory)
-  row_of = {key: row for row, key in enumerate(keys.tolist())}
-  rows = np.asarray([row_of.get(key, -1) for key in candidates])
-  context = {
-      name: value
-      for name, _, value in (pair.partition('=') for pair in _CONTEXT.value)
-  }
-  vocabularies = dataset.load_vocabularies(data.directory)
-  features = {}
-  for spec in data.info.features:
-    if spec.name in of_items and spec.name not in context:
-      known = of_items[spec.name][np.maximum(rows, 0)]
-      unknown = _encode(spec, None, vocabularies)
-      is_known = (rows >= 0).reshape((-1,) + (1,) * (known.ndim - 1))
-      features[spec.name] = np.where(is_known, known, unknown)
-    else:
-      value = _encode(spec, context.pop(spec.name, None), vocabularies)
-      features[spec.name] = np.stack([value] * len(candidates))
-  if context:
-    names = ', '.join(spec.name for spec in data.info.features)
-    raise errors.InputError(
-        f'--context: unknown feature {", ".join(context)}; there are {names}'
-    )
-  return features
-
-
-def _encode(
-    spec: types.FeatureSpec,
-    value: str | None,
-    vocabularies: dict[str, list[str]],
-) -> np.ndarray:
-  """Encodes one value of a feature; None is out of vocabulary, or the mean."""
-  if spec.kind == 'numeric':
-    try:
-      number = spec.mean if value is None else float(value)
-      return np.asarray(number, np.float32)
-    except ValueError as error:
-      raise errors.InputError(
-          f'--context: {spec.name} is {value!r}; it must be a number'
-      ) from error
-  tokens = vocabularies[spec.name]
-  row = tokens.index(value) + 1 if value in tokens else 0
-  if spec.kind == 'categorical':
-    return np.asarray(row, np.int32)
-  return np.asarray([row or -1] + [-1] * (spec.max_values - 1), np.int32)
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ ends before the first test event. What a variant is given in its configuration
 file is the best trial here. Finished trials are kept.
 """
 
+import itertools
 import json
 import pathlib
 
@@ -18,12 +19,14 @@ from rich import console as rich_console
 from rich import table as rich_table
 
 from experiments import binary
+from experiments import closed_form
 from experiments import config_flag
 from experiments import pipeline
 from experiments import progress
 from experiments import variants
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
+from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.training import loop
@@ -31,8 +34,13 @@ from limaml_jax.training import loop
 flags.adopt_module_key_flags(binary)
 flags.adopt_module_key_flags(config_flag)
 
+_CLOSED_FORM = 'closed_form'
 _VARIANT = flags.DEFINE_enum(
-    'variant', variants.LIMAML, list(variants.TRAINED), 'What to tune.'
+    'variant',
+    variants.LIMAML,
+    [*variants.TRAINED, _CLOSED_FORM],
+    'What to tune; closed_form tries the strengths of item prior and user '
+    'bias, twelve pairs.',
 )
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, 'Directory of raw files.', required=True
@@ -62,7 +70,9 @@ def main() -> None:
   """Tries the settings, and prints them best first."""
   workdir = pathlib.Path(_WORKDIR.value)
   validation = {'protocol.phase': 'validation'}
-  base = overrides.override(config_flag.resolve(_VARIANT.value), validation)
+  is_closed_form = _VARIANT.value == _CLOSED_FORM
+  variant = variants.LIMAML if is_closed_form else _VARIANT.value
+  base = overrides.override(config_flag.resolve(variant), validation)
   with progress.bar('prepare') as update:
     pipeline.prepare(
         base,
@@ -71,6 +81,9 @@ def main() -> None:
         lambda stage, done, total: update(done, total),
     )
   data = pipeline.load(workdir / 'tasks')
+  if is_closed_form:
+    _print(_try_strengths(data))
+    return
   trials = []
   for number, settings in enumerate(_draw(_VARIANT.value, _TRIALS.value)):
     config = overrides.override(base, settings)
@@ -79,6 +92,22 @@ def main() -> None:
     path = workdir / f'{_VARIANT.value}.json'
     pipeline.write_text(path, json.dumps(trials, indent=2))
   _print(trials)
+
+
+def _try_strengths(data: pipeline.Dataset) -> list[dict]:
+  """Judges the user bias under each pair of strengths."""
+  trials = []
+  for item_strength, entity_strength in itertools.product(
+      (5.0, 20.0, 80.0), (0.5, 1.0, 2.0, 4.0)
+  ):
+    scores = closed_form.score(
+        data, item_strength=item_strength, entity_strength=entity_strength
+    )[baselines.USER_BIAS]
+    settings = {
+        'item_strength': item_strength, 'entity_strength': entity_strength
+    }
+    trials.append(settings | _quality(scores))
+  return trials
 
 
 def _draw(variant: str, num_trials: int) -> list[dict[str, object]]:
@@ -115,7 +144,10 @@ def _judge(
       served = pipeline.restore(data, run_dir, store=store)
       scores = pipeline.evaluate_as_served(data, served, store)
       scores_lib.write(path, scores)
-  scores = scores_lib.read(path)
+  return _quality(scores_lib.read(path))
+
+
+def _quality(scores: scores_lib.Scores) -> dict[str, float | None]:
   columns = (scores.score, scores.label)
   return {
       'roc_auc': metrics.RocAuc.from_scores(*columns).compute(),
@@ -129,7 +161,7 @@ def _print(trials: list[dict]) -> None:
   names = list(dict.fromkeys(name for trial in trials for name in trial))
   table = rich_table.Table(title=f'{_VARIANT.value}, validation window')
   for name in names:
-    table.add_column(name.split('.')[-1], justify='right')
+    table.add_column(name.replace('.', '\n'), justify='right')
   for trial in trials:
     table.add_row(*(_show(trial.get(name, 'default')) for name in names))
   rich_console.Console().print(table)

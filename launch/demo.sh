@@ -31,8 +31,9 @@ for argument in "$@"; do
   esac
 done
 # Relative to where the user stands, not to the repository.
-workdir="$(realpath --canonicalize-missing "$workdir")"
-[[ -z "$data_dir" ]] || data_dir="$(realpath --canonicalize-missing "$data_dir")"
+absolute() { case "$1" in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+workdir="$(absolute "$workdir")"
+[[ -z "$data_dir" ]] || data_dir="$(absolute "$data_dir")"
 
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 

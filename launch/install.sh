@@ -19,14 +19,15 @@ find_python() {
 
 make_environment() {
   local base
-  base="$(find_python)"
   echo "Installing into .venv (once, about a minute) ..." >&2
-  rm -rf .venv
-  # Some distributions ship venv without pip: then pip installs itself into it.
-  "$base" -m venv .venv >/dev/null 2>&1 || {
-    "$base" -m venv --clear --without-pip .venv
-    "$base" -m pip --python .venv/bin/python install --quiet pip
-  }
+  if [[ ! -x .venv/bin/python ]]; then
+    base="$(find_python)"
+    # Some distributions ship venv without pip: then pip installs itself.
+    "$base" -m venv .venv >/dev/null 2>&1 || {
+      "$base" -m venv --clear --without-pip .venv
+      "$base" -m pip --python .venv/bin/python install --quiet pip
+    }
+  fi
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --requirement requirements.lock
   cp requirements.lock .venv/installed.lock

@@ -19,6 +19,7 @@ _CHOICES = {
 
 _POSITIVE = (
     'episodes.tasks_per_step',
+    'outer_loop.gradient_clip',
     'model.meta_block.embedding_size',
     'model.max_table_dimension',
     'inner_loop.learning_rate',
@@ -38,8 +39,10 @@ _NOT_NEGATIVE = (
     'outer_loop.weight_decay',
     'outer_loop.warmup_fraction',
     'refresh.max_age_hours',
+    'training.seed',
 )
 _BUCKETS = ('episodes.support_buckets', 'episodes.query_buckets')
+_WIDTHS = ('model.meta_block.widths', 'model.global_block.widths')
 
 
 def flatten(config: config_lib.Config) -> dict[str, object]:
@@ -97,11 +100,13 @@ def _check(settings: Mapping[str, Any]) -> None:
       _refuse(name, settings, 'it must not be negative')
   if not 0 <= settings['episodes.support_dropout'] <= 1:
     _refuse('episodes.support_dropout', settings, 'it must be in 0..1')
+  for name in (*_BUCKETS, *_WIDTHS):
+    if not all(type(size) is int and size > 0 for size in settings[name]):
+      _refuse(name, settings, 'it must be positive whole numbers')
   for name in _BUCKETS:
-    sizes = settings[name]
-    ascending = sizes and list(sizes) == sorted(set(sizes)) and sizes[0] > 0
-    if not ascending:
-      _refuse(name, settings, 'it must be positive sizes, ascending')
+    sizes = list(settings[name])
+    if not sizes or sizes != sorted(set(sizes)):
+      _refuse(name, settings, 'it must be sizes in ascending order')
 
 
 def _refuse(name: str, settings: Mapping[str, object], remedy: str) -> NoReturn:

@@ -45,6 +45,7 @@ class FeatureSpec:
     max_values: width of a multi_hot feature, else 0.
     mean: of a numeric feature over training rows.
     std: of a numeric feature over training rows, never 0.
+    transform: of a numeric feature before all else: 'log1p' or none.
   """
 
   name: str
@@ -55,6 +56,7 @@ class FeatureSpec:
   max_values: int = 0
   mean: float = 0.0
   std: float = 1.0
+  transform: str = ''
 
 
 class Examples(NamedTuple):

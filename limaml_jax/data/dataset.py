@@ -118,10 +118,23 @@ def load_info(directory: str | pathlib.Path) -> DatasetInfo:
     raise errors.InputError(
         f'{path}: not found; run `python -m experiments.prepare` to make it'
     )
-  return DatasetInfo.from_json(path.read_text())
+  try:
+    return DatasetInfo.from_json(path.read_text())
+  except (ValueError, KeyError, TypeError) as error:
+    raise _torn(path) from error
 
 
 def load_vocabularies(directory: str | pathlib.Path) -> dict[str, list[str]]:
   """Returns the tokens of each vocabulary; row i + 1 is token i."""
   path = pathlib.Path(directory) / VOCABULARIES_FILE
-  return json.loads(path.read_text())
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise _torn(path) from error
+
+
+def _torn(path: pathlib.Path) -> errors.InputError:
+  return errors.InputError(
+      f'{path}: torn, or of another version; run '
+      '`python -m experiments.prepare` into an empty directory'
+  )

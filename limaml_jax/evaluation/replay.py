@@ -7,6 +7,7 @@ steps are functions passed in.
 """
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 from limaml_jax.evaluation import scores as scores_lib
+
+# Codes of a lookup's statuses; the same as the store's.
+PRESENT, STALE = 0, 1
 
 # Cutoffs, UTC seconds, [N] or one for all: generates and publishes.
 RefreshFn = Callable[[np.ndarray | int], None]
@@ -92,6 +96,7 @@ def replay(
     refresh: RefreshFn,
     lookup: LookupFn,
     score: ScoreFn,
+    max_age_seconds: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> scores_lib.Scores:
   """Scores all test rows as served, one refresh after another.
@@ -103,18 +108,26 @@ def replay(
     refresh: generates embeddings at a cutoff and publishes them.
     lookup: reads them back from the store.
     score: the global block.
+    max_age_seconds: beyond which an embedding is STALE; 0 never. Judged here,
+      at the time of each row, so `lookup` must not.
     on_progress: called after each refresh with (done, total).
   """
   rows = test_rows(table, info)
   cutoffs = refreshes(table, info)
+  score_day = functools.partial(
+      _score_day,
+      table,
+      names=names,
+      lookup=lookup,
+      score=score,
+      max_age_seconds=max_age_seconds,
+  )
   parts = []
   for day, cutoff in enumerate(cutoffs):
     refresh(cutoff)
     now = int(np.max(cutoff))
     today = TestRows(*(column[rows.day == day] for column in rows))
-    parts.append(
-        _score_day(table, today, now, names=names, lookup=lookup, score=score)
-    )
+    parts.append(score_day(today, now))
     on_progress(day + 1, len(cutoffs))
   return scores_lib.concatenate(parts)
 
@@ -127,12 +140,19 @@ def _score_day(
     names: tuple[str, ...],
     lookup: LookupFn,
     score: ScoreFn,
+    max_age_seconds: int,
 ) -> scores_lib.Scores:
   entities, position = np.unique(rows.entity, return_inverse=True)
   keys = table.entity_keys[entities].tolist()
   vectors, statuses, ages = lookup(keys, now)
+  has_age = ages[position] >= 0
   watermarks = now - ages[position]
-  row_ages = table.timestamps[rows.event] - watermarks
+  # At the time of the row; an entity without history ages from its refresh.
+  row_ages = np.maximum(table.timestamps[rows.event] - watermarks, 0)
+  statuses = statuses[position]
+  if max_age_seconds:
+    too_old = has_age & (row_ages > max_age_seconds) & (statuses == PRESENT)
+    statuses = np.where(too_old, STALE, statuses)
   return scores_lib.Scores(
       entity=rows.entity,
       day=rows.day,
@@ -141,8 +161,8 @@ def _score_day(
           vectors[position], row_features(table, rows, names)
       ).astype(np.float64),
       support_size=rows.support_size,
-      age_seconds=np.where(ages[position] < 0, -1, np.maximum(row_ages, 0)),
-      status=statuses[position],
+      age_seconds=np.where(has_age, row_ages, -1),
+      status=statuses,
   )
 
 

@@ -34,6 +34,24 @@ def task_logits(
   return _row_logits(embedded, global_params, examples.features, logit)
 
 
+def query_logits(
+    adapted: types.Params,
+    global_params: types.Params,
+    support: types.Examples,
+    query: types.Examples,
+    *,
+    embed: embeddings.EmbedFn,
+    logit: LogitFn,
+    pooling: str,
+) -> jax.Array:
+  """Scores a query with the one meta embedding of its support, [Q] logits."""
+  pooled = embeddings.embed_support(
+      adapted, support, embed=embed, pooling=pooling
+  )
+  one_for_all = {t: embedding[None] for t, embedding in pooled.items()}
+  return _row_logits(one_for_all, global_params, query.features, logit)
+
+
 def _row_logits(
     embedded: embeddings.ByType,
     global_params: types.Params,
@@ -78,11 +96,15 @@ def make_query_loss(
   """Returns the loss of a query scored with the support's meta embedding."""
 
   def query_loss(adapted, global_params, support, query):
-    pooled = embeddings.embed_support(
-        adapted, support, embed=embed, pooling=pooling
+    logits = query_logits(
+        adapted,
+        global_params,
+        support,
+        query,
+        embed=embed,
+        logit=logit,
+        pooling=pooling,
     )
-    one_for_all = {t: embedding[None] for t, embedding in pooled.items()}
-    logits = _row_logits(one_for_all, global_params, query.features, logit)
     return mean_loss(logits, query)
 
   return query_loss

@@ -39,9 +39,19 @@ class Assembly(NamedTuple):
 
 
 def assemble(
-    config: config_lib.Config, info: dataset.DatasetInfo
+    config: config_lib.Config,
+    info: dataset.DatasetInfo,
+    *,
+    mesh_rows: int | None = None,
 ) -> Assembly:
-  """Builds the network of a configuration for a prepared dataset."""
+  """Builds the network of a configuration for a prepared dataset.
+
+  Args:
+    config: of the run.
+    info: of the dataset.
+    mesh_rows: of the mesh, where it is not that of training: the parameters
+      keep their shapes on any number of devices.
+  """
   model = model_lib.make_model(
       config,
       specs=info.features,
@@ -60,7 +70,7 @@ def assemble(
           meta=tuple(spec.name for spec in model.meta_specs),
           regular=tuple(spec.name for spec in model.global_specs),
       ),
-      mesh=mesh_lib.make_mesh(config.training.mesh_rows),
+      mesh=mesh_lib.make_mesh(mesh_rows or config.training.mesh_rows),
   )
 
 

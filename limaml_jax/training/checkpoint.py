@@ -42,7 +42,7 @@ def settle_config(
     temporary.write_text(json.dumps(wanted, indent=2))
     temporary.replace(path)
     return
-  found = json.loads(path.read_text())
+  found = _read_config(path)
   differences = [
       f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
       for name in sorted(found.keys() | wanted.keys())
@@ -68,8 +68,8 @@ def load_config(
     raise errors.InputError(
         f'{path}: not found; run `python -m experiments.train` first'
     )
-  settings = json.loads(path.read_text())
-  if settings.pop(_DATA) != data_fingerprint:
+  settings = _read_config(path)
+  if settings.pop(_DATA, None) != data_fingerprint:
     raise errors.InputError(
         f'{path}: the run was trained on another dataset than --data; pass '
         'the directory that it was trained on'
@@ -77,10 +77,29 @@ def load_config(
   return overrides.override(config_lib.Config(), settings)
 
 
+def _read_config(path: pathlib.Path) -> dict:
+  try:
+    settings = json.loads(path.read_text())
+  except ValueError as error:
+    raise errors.InputError(
+        f'{path}: torn; restore it, or train into another --workdir'
+    ) from error
+  if not isinstance(settings, dict):
+    raise errors.InputError(f'{path}: holds no settings')
+  return settings
+
+
 class Checkpoints(contextlib.AbstractContextManager):
   """Saves and restores {state, reader position} of one run."""
 
-  def __init__(self, workdir: pathlib.Path):
+  def __init__(self, workdir: pathlib.Path, *, writes: bool = False):
+    """Opens the checkpoints of a run.
+
+    Args:
+      workdir: of the run.
+      writes: cleans up what an interrupted save left; only the one process
+        that trains may.
+    """
     directory = epath.Path(workdir.absolute() / _CHECKPOINTS_DIR)
     every_step = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
     policies = ocp.training.preservation_policies
@@ -89,7 +108,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         directory,
         save_decision_policy=every_step,  # pyrefly: ignore
         preservation_policy=policies.LatestN(_KEPT),  # pyrefly: ignore
-        cleanup_tmp_directories=True,
+        cleanup_tmp_directories=writes,
     )
 
   def __exit__(self, *_):
@@ -124,10 +143,7 @@ class Checkpoints(contextlib.AbstractContextManager):
       reader: grain.DatasetIterator,
   ) -> state_lib.TrainState:
     """Restores the newest state, and moves `reader` to where it was."""
-    restored = self._checkpointer.load_checkpointables(
-        self.latest_step, {'state': abstract_state, 'reader': reader}
-    )
-    return restored['state']
+    return self._load({'state': abstract_state, 'reader': reader})
 
   def restore_state(
       self, abstract_state: state_lib.TrainState
@@ -142,10 +158,21 @@ class Checkpoints(contextlib.AbstractContextManager):
           f'{self._checkpointer.directory}: no checkpoint; run '
           '`python -m experiments.train` first'
       )
-    restored = self._checkpointer.load_checkpointables(
-        self.latest_step, {'state': abstract_state}
-    )
-    return restored['state']
+    return self._load({'state': abstract_state})
+
+  def _load(self, wanted: dict) -> state_lib.TrainState:
+    try:
+      restored = self._checkpointer.load_checkpointables(
+          self.latest_step, wanted
+      )
+      return restored['state']
+    except Exception as error:  # Orbax raises whatever its storage does.
+      reason = str(error).strip().splitlines() or [repr(error)]
+      path = self._checkpointer.directory / str(self.latest_step)
+      raise errors.InputError(
+          f'{path}: this checkpoint cannot be read: {reason[0][:200]}; delete '
+          'it, and training resumes from the one before'
+      ) from error
 
 
 def abstract(

@@ -70,7 +70,7 @@ def train(
   state, shardings, meta_update = _prepare_update(config, assembly, num_steps)
   last_step = min(num_steps, stop_after or num_steps)
   reader = reader_lib.iterate(steps)
-  with checkpoint.Checkpoints(workdir) as checkpoints:
+  with checkpoint.Checkpoints(workdir, writes=True) as checkpoints:
     if checkpoints.latest_step is not None:
       abstract = checkpoint.abstract(state, shardings)
       state = checkpoints.restore(abstract, reader)

@@ -6,6 +6,8 @@ import pathlib
 
 import tensorboardX
 
+from limaml_jax import errors
+
 METRICS_FILE = 'metrics.jsonl'
 
 
@@ -46,4 +48,9 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
   if not path.exists():
     return []
   lines = path.read_text().splitlines(keepends=True)
-  return [json.loads(line) for line in lines if line.endswith('\n')]
+  try:
+    return [json.loads(line) for line in lines if line.endswith('\n')]
+  except ValueError as error:
+    raise errors.InputError(
+        f'{path}: holds a line that is no record; delete the file, or the line'
+    ) from error

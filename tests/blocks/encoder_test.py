@@ -76,6 +76,9 @@ class LookupTest(parameterized.TestCase):
   def test_numeric_is_standardized_and_clipped(self, price, expected):
     self.assertAlmostEqual(encode(price=price)[1], expected, places=5)
 
+  def test_unknown_number_is_encoded_as_the_mean(self):
+    self.assertEqual(encode(price=np.nan)[1], 0.0)
+
   def test_size_is_what_num_features_says(self):
     vector = lookup(_TABLES, index(make_row()))
     self.assertEqual(encoder.num_features(_SPECS, _LAYOUT), vector.size)
@@ -146,6 +149,11 @@ class LayoutTest(parameterized.TestCase):
         [_COLOR, _TAGS, _COLOR], max_dimension=4, dimensions={}
     )
     self.assertEqual(layout, {n: _LAYOUT[n] for n in ('color', 'tags')})
+
+  def test_out_of_vocabulary_rows_alone_start_at_zero(self):
+    tables = encoder.init_tables(jax.random.key(0), _LAYOUT, scale=1.0)
+    zero = np.flatnonzero(~np.asarray(tables['dimension_4']).any(axis=1))
+    np.testing.assert_array_equal(zero, [0, 4])
 
   def test_tables_divide_over_mesh_rows(self):
     tables = encoder.init_tables(

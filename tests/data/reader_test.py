@@ -188,6 +188,45 @@ class MetaBatchTest(parameterized.TestCase):
         np.testing.assert_array_equal(found, expected)
 
 
+class NoInnerLoopTest(parameterized.TestCase):
+
+  def test_support_is_left_out(self):
+    steps, _ = make_reader(inner_loop__num_steps=0)
+    for n in range(len(steps)):
+      support = steps[n].episodes.support
+      np.testing.assert_array_equal(support.mask, np.zeros((7, 1)))
+
+  def test_queries_are_those_of_meta_training(self):
+    joint, _ = make_reader(inner_loop__num_steps=0)
+    meta, _ = make_reader()
+    for n in range(len(meta)):
+      chex.assert_trees_all_equal(
+          joint[n].episodes.query, meta[n].episodes.query
+      )
+
+  def test_id_is_forgotten_as_in_meta_training(self):
+    joint, _ = make_reader(
+        inner_loop__num_steps=0, episodes__support_dropout=1.0
+    )
+    meta, _ = make_reader(episodes__support_dropout=1.0)
+    for n in range(len(meta)):
+      joint_ids, meta_ids = (
+          steps[n].episodes.query.meta_features['user']['user_id']
+          for steps in (joint, meta)
+      )
+      np.testing.assert_array_equal(joint_ids, meta_ids)
+
+  def test_support_stays_where_inputs_vary(self):
+    table, info = synthetic.make_tasks()
+    steps, _ = reader.make_reader(
+        table,
+        info,
+        names=_NAMES._replace(meta=('age', 'colors')),
+        config=make_config(inner_loop__num_steps=0),
+    )
+    self.assertGreater(support_size(steps[0]).sum(), 0)
+
+
 class SupportDropoutTest(parameterized.TestCase):
 
   @classmethod

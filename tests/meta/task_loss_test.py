@@ -1,6 +1,7 @@
 import math
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import chex
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,27 @@ class TaskLossTest(absltest.TestCase):
     examples = make_examples([1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0])
     gradient = jax.grad(self.loss_fn)(1.0, 1.0, examples)
     self.assertEqual(float(gradient), 0.0)
+
+
+class QueryLossTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      # Embeddings of the support are 2 * (1, 3, 2); the last is of padding.
+      ('latest', 6.0),
+      ('mean', 4.0),
+      ('max', 6.0),
+  )
+  def test_scores_with_the_embedding_of_the_support(self, pooling, pooled):
+    support = make_examples(
+        [1.0, 3.0, 2.0], [9.0] * 3, [0.0] * 3, [1.0, 1.0, 0.0]
+    )
+    # Loud inputs of its own, which serving will not know.
+    query = make_examples([50.0, 60.0], [1.0, 2.0], [1.0, 1.0], [1.0, 0.0])
+    query_loss = task_loss.make_query_loss(embed, logit, pooling=pooling)
+    loss = query_loss(jnp.asarray(2.0), jnp.asarray(0.1), support, query)
+    # One real row, of logit 0.1 * pooled + 1.
+    expected = math.log1p(math.exp(-(0.1 * pooled + 1)))
+    self.assertAlmostEqual(float(loss), expected, 6)
 
 
 if __name__ == '__main__':

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 from absl.testing import absltest
@@ -8,19 +9,20 @@ import numpy as np
 
 from limaml_jax.data import episodes
 from limaml_jax.meta import inner_loop
-from limaml_jax.meta import task_loss
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
 from tests import serving_line
 from tests.training import small_run
 
-_KINDS = ('mlp', 'id_embedding')
+_KINDS = ('mlp', 'id_embedding', 'varying_inputs')
 
 
 @functools.cache
 def make_config(kind):
+  block = 'id_embedding' if kind == 'id_embedding' else 'mlp'
   return small_run.make_config(
-      model__meta_block__kind=kind,
+      model__meta_block__kind=block,
+      model__meta_block__pooling='mean',
       inner_loop__learning_rate=3.0,
       inner_loop__prior_rows=2.0,
       inner_loop__learned_rates=True,
@@ -28,9 +30,19 @@ def make_config(kind):
   )
 
 
+def make_data(kind):
+  """Returns the data; the meta block may read the colors of events too."""
+  table, info = small_run.make_data()
+  if kind == 'varying_inputs':
+    *others, colors = info.features
+    colors = dataclasses.replace(colors, role='both')
+    info = dataclasses.replace(info, features=(*others, colors))
+  return table, info
+
+
 @functools.cache
 def make_params(kind):
-  _, info = small_run.make_data()
+  _, info = make_data(kind)
   init = assembly_lib.assemble(make_config(kind), info).model.init
   shapes = jax.eval_shape(init, jax.random.key(0))
   rng = np.random.default_rng(0)
@@ -39,7 +51,7 @@ def make_params(kind):
 
 
 def score_as_in_training(assembly, params, episode, config):
-  """Adapts to one support and scores its query: no embedding, no store."""
+  """Adapts to a support and scores its query by the loss of each row."""
   support = assembly.model.encode(params.tables, episode.support)
   query = assembly.model.encode(params.tables, episode.query)
   adapted, _ = inner_loop.adapt(
@@ -52,21 +64,21 @@ def score_as_in_training(assembly, params, episode, config):
       ),
       prior_rows=config.inner_loop.prior_rows,
   )
-  logits = task_loss.task_logits(
-      adapted,
-      params.global_block,
-      query,
-      embed=assembly.model.embed,
-      logit=assembly.model.logit,
-  )
-  return jax.nn.sigmoid(logits)
+
+  def score_row(mask):
+    # The loss of one row of label 1 is the negative log of its score.
+    row = query._replace(labels=jnp.ones_like(mask), mask=mask)
+    loss = assembly.query_loss_fn(adapted, params.global_block, support, row)
+    return jnp.exp(-loss)
+
+  return jax.vmap(score_row)(jnp.eye(query.mask.size))
 
 
 class PublishTestCase(parameterized.TestCase):
 
   def make_line(self, kind, **kwargs):
     return serving_line.make_line(
-        *small_run.make_data(),
+        *make_data(kind),
         make_params(kind),
         config=make_config(kind),
         store=self.create_tempdir().full_path,
@@ -78,7 +90,7 @@ class ParityTest(PublishTestCase):
 
   def training_scores(self, kind, cutoff):
     """Returns the scores of all events from the cutoff on, in order."""
-    table, info = small_run.make_data()
+    table, info = make_data(kind)
     config = make_config(kind)
     assembly = assembly_lib.assemble(config, info)
     entities = np.arange(len(table.entity_keys))
@@ -111,7 +123,7 @@ class ParityTest(PublishTestCase):
 
   @parameterized.parameters(*_KINDS)
   def test_served_scores_are_those_of_the_training_path(self, kind):
-    table, _ = small_run.make_data()
+    table, _ = make_data(kind)
     cutoff = int(np.median(table.timestamps))
     line = self.make_line(kind)
     line.refresher.publish(cutoff)
@@ -129,6 +141,22 @@ class ParityTest(PublishTestCase):
     expected = self.training_scores(kind, cutoff)
     self.assertGreater(np.std(expected), 0.05)
     np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+class UnadaptedTest(PublishTestCase):
+
+  def test_embeddings_are_those_of_the_shared_initialization(self):
+    table, _ = make_data('mlp')
+    cutoff = int(np.median(table.timestamps))
+    line = self.make_line('mlp', adapt=False)
+    line.refresher.publish(cutoff)
+    found = line.look_up(table.entity_keys.tolist(), cutoff)
+    block = make_params('mlp').meta_block['user']
+    hidden, last = block['Dense_0'], block['Dense_1']
+    ages = (table.entity_features['age'][:, None] - 40.0) / 10.0
+    rows = jax.nn.relu(ages @ hidden['kernel'] + hidden['bias'])
+    expected = rows @ last['kernel'] + last['bias']
+    np.testing.assert_allclose(found.vectors, expected, rtol=1e-4, atol=1e-6)
 
 
 class PublishTest(PublishTestCase):
@@ -180,7 +208,7 @@ class PublishTest(PublishTestCase):
     params = make_params('id_embedding')
     other = jax.tree.map(lambda x: x + 1.0, params.meta_block)
     changed = serving_line.make_line(
-        *small_run.make_data(),
+        *make_data('id_embedding'),
         params._replace(meta_block=other),
         config=make_config('id_embedding'),
         store=self.line.store,
@@ -192,7 +220,7 @@ class PublishTest(PublishTestCase):
     params = make_params('id_embedding')
     other = jax.tree.map(lambda x: x + 1.0, params.global_block)
     changed = serving_line.make_line(
-        *small_run.make_data(),
+        *make_data('id_embedding'),
         params._replace(global_block=other),
         config=make_config('id_embedding'),
         store=self.line.store,

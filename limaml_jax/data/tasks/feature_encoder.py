@@ -123,6 +123,7 @@ class FeatureEncoder:
             kind=feature.kind,
             owner=feature.owner,
             role=feature.role,
+            transform=feature.transform,
             **facts,
         )
     )
