@@ -35,6 +35,25 @@ def start(*arguments, **environment):
   )
 
 
+_sharded = {}
+
+
+def setUpModule():
+  # Compiles for long, so it starts before the tests that need it not.
+  workdir = tempfile.mkdtemp()
+  flags = '--xla_force_host_platform_device_count=4'
+  _sharded['workdir'] = pathlib.Path(workdir)
+  _sharded['process'] = start(
+      'shard', workdir, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'
+  )
+
+
+def tearDownModule():
+  _sharded['process'].kill()
+  _sharded['process'].wait()
+  shutil.rmtree(_sharded['workdir'])
+
+
 class LoopTestCase(parameterized.TestCase):
   """Has one uninterrupted run to compare with."""
 
@@ -130,11 +149,8 @@ class DevicesTest(LoopTestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.sharded = pathlib.Path(tempfile.mkdtemp())
-    cls.addClassCleanup(shutil.rmtree, cls.sharded)
-    flags = '--xla_force_host_platform_device_count=4'
-    process = start('shard', cls.sharded, XLA_FLAGS=flags, JAX_PLATFORMS='cpu')
-    output, _ = process.communicate(timeout=_PATIENCE_SECONDS)
+    cls.sharded = _sharded['workdir']
+    output, _ = _sharded['process'].communicate(timeout=_PATIENCE_SECONDS)
     cls.found = json.loads(output.splitlines()[-1])
 
   def assert_same_losses(self, name):
