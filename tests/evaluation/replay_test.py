@@ -85,7 +85,7 @@ class ReplayTest(parameterized.TestCase):
 
   def run_replay(self, **kwargs):
     self.calls = []
-    # Vectors hold the number of the refresh; b's latest event is at DAY - 1.
+    # Vectors are the number of the refresh, plus 10 for b and 20 for c; b's latest event is at DAY - 1.
     watermarks = {'a': _DAY - 100, 'b': _DAY - 1}
 
     def refresh(cutoff):
@@ -96,10 +96,11 @@ class ReplayTest(parameterized.TestCase):
       ages = [now - watermarks.get(key, now + 1) for key in keys]
       number = sum(call[0] == 'refresh' for call in self.calls)
       statuses = np.where(np.asarray(ages) < 0, 2, 0).astype(np.uint8)
-      return np.full((len(keys), 1), number), statuses, np.asarray(ages)
+      own = np.asarray([[10.0 * 'abc'.index(key)] for key in keys])
+      return number + own, statuses, np.asarray(ages)
 
     def score(vectors, features):
-      return (vectors[:, 0] + features['item']) / 16
+      return (vectors[:, 0] + features['item']) / 64
 
     return replay.replay(
         *make_data(),
@@ -124,9 +125,9 @@ class ReplayTest(parameterized.TestCase):
 
   def test_scores_rows_with_the_vector_of_their_day(self):
     scores = self.run_replay()
-    # (number of the refresh + item) / 16, day after day.
+    # Number of the refresh + the entity's own + item, day after day.
     np.testing.assert_allclose(
-        scores.score * 16, [1 + 2, 1 + 5, 2 + 3, 2 + 6, 2 + 7]
+        scores.score * 64, [1 + 2, 1 + 10 + 5, 2 + 3, 2 + 10 + 6, 2 + 20 + 7]
     )
     np.testing.assert_array_equal(scores.label, [0, 1, 1, 0, 1])
 

@@ -73,6 +73,9 @@ class FeaturesTest(parameterized.TestCase):
     np.testing.assert_array_equal(found['device'], [2, 2])
     np.testing.assert_allclose(found['price'], [math.log(100)] * 2, rtol=1e-6)
     np.testing.assert_array_equal(found['colors'], [[2, -1]] * 2)
+    # None of an unknown value, rather than that of row 0.
+    found = self.features(colors='mauve')
+    np.testing.assert_array_equal(found['colors'], [[-1, -1]] * 2)
 
   @parameterized.parameters('nan', 'inf', '-1', 'cheap')
   def test_refuses_what_is_no_number(self, text):
