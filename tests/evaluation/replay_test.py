@@ -85,7 +85,7 @@ class ReplayTest(parameterized.TestCase):
 
   def run_replay(self, **kwargs):
     self.calls = []
-    # Vectors are the number of the refresh, plus 10 for b and 20 for c; b's latest event is at DAY - 1.
+    # Vectors are the number of the refresh, plus 10 for b and 20 for c.
     watermarks = {'a': _DAY - 100, 'b': _DAY - 1}
 
     def refresh(cutoff):
