@@ -145,15 +145,13 @@ def _serve(data, workdir, name, seed, clock, *, adapt) -> scores_lib.Scores:
   path = _scores_path(run_dir, shown)
   if path.exists():
     return scores_lib.read(path)
-  store = run_dir / f'{pipeline.REPLAY_STORE_DIR}_{shown}'
   with (
       clock.stage(f'serve {shown}', f'seed {seed}'),
       progress.bar(f'evaluate {shown} as served') as update,
   ):
-    served = pipeline.restore(data, run_dir, store=store, adapt=adapt)
-    scores = pipeline.evaluate_as_served(data, served, store, update)
-  scores_lib.write(path, scores)
-  return scores
+    return pipeline.score_run(
+        data, run_dir, path, adapt=adapt, on_progress=update
+    )
 
 
 def _run_dir(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:

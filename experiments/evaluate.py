@@ -16,7 +16,6 @@ import numpy as np
 from experiments import binary
 from experiments import pipeline
 from experiments import progress
-from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 
 flags.adopt_module_key_flags(binary)
@@ -37,11 +36,11 @@ def main() -> None:
   """Writes scores.parquet and evaluation.json, and prints the latter."""
   data = pipeline.load(_DATA.value)
   workdir = pathlib.Path(_WORKDIR.value)
-  store = workdir / pipeline.REPLAY_STORE_DIR
-  served = pipeline.restore(data, workdir, store=store, adapt=_ADAPT.value)
+  path = workdir / 'scores.parquet'
   with progress.bar('evaluate as served') as update:
-    scores = pipeline.evaluate_as_served(data, served, store, update)
-  scores_lib.write(workdir / 'scores.parquet', scores)
+    scores = pipeline.score_run(
+        data, workdir, path, adapt=_ADAPT.value, on_progress=update
+    )
   rng = np.random.default_rng(_BOOTSTRAP_SEED)
   text = json.dumps(summary_lib.summarize(scores, rng), indent=2)
   (workdir / 'evaluation.json').write_text(text)

@@ -165,6 +165,22 @@ def evaluate_as_served(
   )
 
 
+def score_run(
+    data: Dataset,
+    run_dir: pathlib.Path,
+    path: pathlib.Path,
+    *,
+    adapt: bool = True,
+    on_progress: OnProgress = lambda done, total: None,
+) -> scores_lib.Scores:
+  """Scores the test events with a run's newest checkpoint, and writes them."""
+  store = run_dir / REPLAY_STORE_DIR / path.stem
+  served = restore(data, run_dir, store=store, adapt=adapt)
+  scores = evaluate_as_served(data, served, store, on_progress)
+  scores_lib.write(path, scores)
+  return scores
+
+
 def with_seed(config: config_lib.Config, seed: int) -> config_lib.Config:
   """Returns the settings with another training seed."""
   return overrides.override(config, {'training.seed': seed})

@@ -139,12 +139,9 @@ def _judge(
   path = run_dir / 'scores.parquet'
   with progress.bar(f'trial {number}') as update:
     loop.train(config, data.table, data.info, run_dir, on_progress=update)
-    if not path.exists():
-      store = run_dir / pipeline.REPLAY_STORE_DIR
-      served = pipeline.restore(data, run_dir, store=store)
-      scores = pipeline.evaluate_as_served(data, served, store)
-      scores_lib.write(path, scores)
-  return _quality(scores_lib.read(path))
+    if path.exists():
+      return _quality(scores_lib.read(path))
+    return _quality(pipeline.score_run(data, run_dir, path))
 
 
 def _quality(scores: scores_lib.Scores) -> dict[str, float | None]:

@@ -1,7 +1,9 @@
 """Reads meta-batches in a reproducible order that a checkpoint can resume.
 
-Grain indexes the plan by the global step, so the position of a reader is the
-number of the next step.
+The tasks are in memory, read once from ArrayRecord (`tasks.task_table`). Grain
+draws from them: it indexes the plan by the global step, drops support at random
+by a seed of its own for each step, assembles ahead in a thread, and knows its
+position, the number of the next step, for the checkpoint.
 """
 
 import functools

@@ -39,7 +39,7 @@ def write(
     path: of an empty folder.
     chunks: entities in any order.
     layout: of a record.
-    cutoff: last event time visible to the embeddings, UTC seconds.
+    cutoff: the embeddings have seen no event after it, UTC seconds.
 
   Returns:
     Number of entities, their largest watermark (or -1), and checksum.

@@ -42,7 +42,7 @@ def write(
     watermarks: [N], see `record.Chunk`.
     default_embedding: served to an entity without a vector, [E].
     fingerprint: of the model that made the embeddings.
-    cutoff: last event time visible to the embeddings, UTC seconds.
+    cutoff: the embeddings have seen no event after it, UTC seconds.
     created: UTC seconds.
     dtype: to store vectors in, 'float32' or 'float16'.
 
@@ -85,7 +85,7 @@ def write_chunks(
     chunks: entities in any order, each in one chunk only; may be none.
     default_embedding: served to an entity without a vector, [E].
     fingerprint: of the model that made the embeddings.
-    cutoff: last event time visible to the embeddings, UTC seconds.
+    cutoff: the embeddings have seen no event after it, UTC seconds.
     created: UTC seconds.
     dtype: to store vectors in, 'float32' or 'float16'.
 
