@@ -31,5 +31,39 @@ def get_config() -> config_dict.ConfigDict:
       ),
       outer_loop=config_lib.OuterLoopConfig(num_epochs=2),
   )
-  tuned = {}
+  tuned = {
+      'global': {
+          'outer_loop.learning_rate': 0.001,
+          'outer_loop.table_learning_rate': 0.008,
+          'outer_loop.num_epochs': 3,
+          'outer_loop.weight_decay': 0.0001,
+      },
+      'wide_deep_id': {
+          'outer_loop.learning_rate': 0.002,
+          'outer_loop.table_learning_rate': 0.008,
+          'outer_loop.num_epochs': 2,
+          'outer_loop.weight_decay': 0.01,
+          'episodes.support_dropout': 0.4,
+      },
+      'first_order': {
+          'outer_loop.learning_rate': 0.001,
+          'outer_loop.table_learning_rate': 0.008,
+          'outer_loop.num_epochs': 1,
+          'outer_loop.weight_decay': 0.01,
+          'episodes.support_dropout': 0.1,
+          'inner_loop.num_steps': 1,
+          'inner_loop.learning_rate': 4.0,
+          'inner_loop.prior_rows': 8.0,
+      },
+      'limaml': {
+          'outer_loop.learning_rate': 0.001,
+          'outer_loop.table_learning_rate': 0.008,
+          'outer_loop.num_epochs': 1,
+          'outer_loop.weight_decay': 0.01,
+          'episodes.support_dropout': 0.1,
+          'inner_loop.num_steps': 1,
+          'inner_loop.learning_rate': 4.0,
+          'inner_loop.prior_rows': 8.0,
+      },
+  }
   return variants.settings(config, tuned)
