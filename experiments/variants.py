@@ -4,6 +4,7 @@
 idea; whatever a configuration file tunes for a variant comes on top.
 """
 
+from collections.abc import Mapping
 import dataclasses
 
 from ml_collections import config_dict
@@ -33,7 +34,7 @@ TRAINED = {
 }
 
 # Tuned settings by variant, by dotted name.
-Tuned = dict[str, dict[str, object]]
+Tuned = Mapping[str, Mapping[str, object]]
 
 
 def settings(
