@@ -1,7 +1,12 @@
 """MovieLens-100K: rating >= 4, by time inside each user, last 20 % tested.
 
     python -m experiments.compare --config=experiments/configs/ml100k.py \
-        --data=runs/demo/tasks --workdir=runs/demo
+        --data_dir=DIR --workdir=runs/ml100k --seeds=0,1,2 \
+        --config.protocol.new_entity_fraction=0
+
+A minute on 2 CPU cores; ROC-AUC as served: limaml .784, wide_deep_id .781. As
+it stands a tenth of the users are held out as newcomers (launch/demo.sh, one
+seed), to fill the cold cohorts.
 """
 
 from ml_collections import config_dict

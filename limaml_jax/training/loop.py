@@ -182,4 +182,5 @@ def _flat_metrics(metrics: state_lib.StepMetrics) -> dict[str, float]:
       'meta_loss': float(metrics.meta_loss),
       'query_loss': float(metrics.query_loss),
       'gradient_norm': float(metrics.gradient_norm),
+      'table_gradient_norm': float(metrics.table_gradient_norm),
   } | support_losses

@@ -45,12 +45,14 @@ class StepMetrics(NamedTuple):
     query_loss: after adaptation, [].
     support_losses: before each inner step, [K].
     gradient_norm: of the dense meta-gradient, before clipping, [].
+    table_gradient_norm: of the gathered table rows, [].
   """
 
   meta_loss: jax.Array
   query_loss: jax.Array
   support_losses: jax.Array
   gradient_norm: jax.Array
+  table_gradient_norm: jax.Array
 
 
 MetaUpdate = Callable[
@@ -149,6 +151,7 @@ def make_meta_update(
         query_loss=losses.query_loss,
         support_losses=losses.support_losses,
         gradient_norm=optax.tree.norm(dense_grads),
+        table_gradient_norm=jnp.asarray(optax.tree.norm(grads.tables)),
     )
 
   return jax.jit(

@@ -12,7 +12,7 @@ METRICS_FILE = 'metrics.jsonl'
 
 
 class MetricWriter(contextlib.AbstractContextManager):
-  """Appends {step, wall_s, name: value} records.
+  """Appends {step, wall_s, name: value} records; wall_s is of all sittings.
 
   A resumed run drops the records after its checkpoint, then writes them again.
   """
@@ -24,6 +24,7 @@ class MetricWriter(contextlib.AbstractContextManager):
     temporary = path.with_suffix('.tmp')
     temporary.write_text(''.join(json.dumps(r) + '\n' for r in kept))
     temporary.replace(path)
+    self._earlier_s = kept[-1]['wall_s'] if kept else 0.0
     self._file = path.open('a')
     self._events = tensorboardX.SummaryWriter(
         str(workdir / 'tensorboard'), purge_step=resume_step + 1
@@ -34,8 +35,9 @@ class MetricWriter(contextlib.AbstractContextManager):
     self._events.close()
 
   def write(self, step: int, wall_s: float, values: dict[str, float]) -> None:
-    """Records the values after `step` outer steps."""
-    record = {'step': step, 'wall_s': round(wall_s, 3)} | values
+    """Records the values after `step` outer steps, wall_s of this sitting."""
+    seconds = round(self._earlier_s + wall_s, 3)
+    record = {'step': step, 'wall_s': seconds} | values
     self._file.write(json.dumps(record) + '\n')
     self._file.flush()
     for name, value in values.items():

@@ -7,6 +7,7 @@ import tempfile
 
 from absl.testing import absltest
 
+from limaml_jax.training import writers
 from tests.experiments import commands
 
 
@@ -27,6 +28,10 @@ class LineTest(absltest.TestCase):
         f'--output={cls.dir / "tasks"}',
         *commands.SMALL,
     )
+    flags = (cls.tasks, cls.run_dir, *commands.SMALL)
+    cls.stopped = cls.run_ok('train', *flags, '--stop_after=2')
+    cls.resumed = cls.run_ok('train', *flags)
+    cls.run_ok('refresh', cls.tasks, cls.run_dir)
 
   @classmethod
   def run_ok(cls, verb, *flags):
@@ -35,34 +40,34 @@ class LineTest(absltest.TestCase):
       raise AssertionError(result.stderr[-3000:])
     return result
 
-  def test_1_train_says_which_order_ran_and_resumes(self):
-    flags = (self.tasks, self.run_dir, *commands.SMALL)
-    first = self.run_ok('train', *flags, '--stop_after=2')
-    self.assertIn('2 outer steps; second order', first.stdout)
-    self.assertIn('second order (exact meta-gradient)', first.stderr)
-    rest = self.run_ok('train', *flags)
-    self.assertNotIn(' 2 outer steps;', rest.stdout)
+  def test_train_says_which_order_ran_and_resumes(self):
+    self.assertIn('2 outer steps; second order', self.stopped.stdout)
+    self.assertIn('second order (exact meta-gradient)', self.stopped.stderr)
     steps = sorted(
         int(path.name)
         for path in (self.dir / 'limaml' / 'checkpoints').iterdir()
     )
     self.assertEqual(steps[0], 2)
+    self.assertIn(f'{steps[-1]} outer steps; second', self.resumed.stdout)
+    records = writers.read_metrics(self.dir / 'limaml')
+    self.assertEqual(
+        [r['step'] for r in records], sorted({r['step'] for r in records})
+    )
 
-  def test_2_refresh_publishes_what_score_reads(self):
-    self.run_ok('refresh', self.tasks, self.run_dir)
+  def test_score_reads_what_refresh_published(self):
     result = self.run_ok(
         'score', self.tasks, self.run_dir, '--entity=7', '--candidates=3,4,99'
     )
     self.assertIn('user 7: PRESENT', result.stdout)
     self.assertIn('99', result.stdout)
 
-  def test_3_an_unknown_entity_is_no_error(self):
+  def test_an_unknown_entity_is_no_error(self):
     result = self.run_ok(
         'score', self.tasks, self.run_dir, '--entity=nobody', '--candidates=3'
     )
     self.assertIn('user nobody: MISSING', result.stdout)
 
-  def test_4_evaluate_leaves_the_served_quality(self):
+  def test_evaluate_leaves_the_served_quality(self):
     self.run_ok('evaluate', self.tasks, self.run_dir)
     path = self.dir / 'limaml' / 'evaluation.json'
     evaluation = json.loads(path.read_text())
@@ -72,7 +77,7 @@ class LineTest(absltest.TestCase):
         evaluation['num_rows'],
     )
 
-  def test_5_a_bad_flag_is_one_line(self):
+  def test_a_bad_flag_is_one_line(self):
     cases = (
         ('train', '--config.outer_loop.epochs=3', 'no such setting; did you'),
         ('train', '--config.outer_loop.num_epochs=x', 'invalid literal'),
@@ -91,7 +96,7 @@ class LineTest(absltest.TestCase):
         self.assertStartsWith(lines[0], 'error: ')
         self.assertIn(message, lines[0])
 
-  def test_6_a_bad_log_is_one_line_and_leaves_the_dataset(self):
+  def test_a_bad_log_is_one_line_and_leaves_the_dataset(self):
     raw = self.dir / 'bad'
     commands.write_log(raw)
     with (raw / 'ml-100k.inter').open('a') as log:

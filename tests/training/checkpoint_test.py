@@ -72,7 +72,7 @@ class MetricWriterTest(absltest.TestCase):
     with writers.MetricWriter(self.workdir, resume_step=2) as writer:
       writer.write(3, 9.0, {'meta_loss': 31.0})
     self.assertEqual(
-        self.read(), [(1, 0.5, 10.0), (2, 1.0, 20.0), (3, 9.0, 31.0)]
+        self.read(), [(1, 0.5, 10.0), (2, 1.0, 20.0), (3, 10.0, 31.0)]
     )
 
   def test_torn_last_line_is_left_out(self):

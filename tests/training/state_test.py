@@ -149,6 +149,7 @@ class MetaUpdateTest(absltest.TestCase):
     chex.assert_shape(metrics.support_losses, (2,))
     chex.assert_tree_all_finite(metrics)
     self.assertGreater(float(metrics.gradient_norm), 0.0)
+    self.assertGreater(float(metrics.table_gradient_norm), 0.0)
 
 
 class MakeStateTest(absltest.TestCase):
