@@ -1,9 +1,7 @@
 """Lets absl's test helpers run under pytest; compiles each program once.
 
 Tests start meta-training again and again, some in processes of their own. They
-share what XLA compiled, in a folder that lives as long as the test run, and
-have it compiled with little optimization, which takes most of their time. With
-JAX_DISABLE_MOST_OPTIMIZATIONS=0 they run what users run.
+share what XLA compiled, in a folder that lives as long as the test run.
 """
 
 import atexit
@@ -19,4 +17,3 @@ atexit.register(_CACHE.cleanup)
 # Read when jax is imported, here and by child processes.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
