@@ -80,6 +80,9 @@ class MetaBlockConfig:
       entity's own plus, where the entity has features, an MLP of them.
     widths: of the hidden layers.
     embedding_size: E, numbers in a meta embedding.
+    activation: of the hidden layers, 'relu', 'gelu', 'tanh' or 'silu'.
+    layer_norm: normalizes each hidden layer before its activation.
+    compute_dtype: 'float32' or 'bfloat16'; parameters stay float32.
     pooling: 'latest', 'mean' or 'max' over a task's support rows, where the
       meta features vary from row to row.
   """
@@ -87,6 +90,9 @@ class MetaBlockConfig:
   kind: str = 'mlp'
   widths: tuple[int, ...] = (64,)
   embedding_size: int = 32
+  activation: str = 'relu'
+  layer_norm: bool = False
+  compute_dtype: str = 'float32'
   pooling: str = 'latest'
 
 
@@ -98,11 +104,13 @@ class GlobalBlockConfig:
     widths: of the hidden layers.
     num_cross_layers: cross layers (DCN-v2) in front of the hidden layers.
     wide: adds a linear path from the inputs to the logit.
+    compute_dtype: 'float32' or 'bfloat16'; parameters and logits stay float32.
   """
 
   widths: tuple[int, ...] = (128, 64)
   num_cross_layers: int = 0
   wide: bool = True
+  compute_dtype: str = 'float32'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +142,9 @@ class InnerLoopConfig:
     prior_rows: weight of the shared initialization, in support rows: n rows
       move the meta block n / (n + prior_rows) of each step.
     first_order: drops the second derivatives (FOMAML).
+    implementation: 'low_rank' keeps adapted kernels as factors, 'plain' whole,
+      'auto' takes what is cheaper for each kernel; the numbers are the same.
+    remat: recomputes inner steps in the backward pass: less memory, more time.
   """
 
   num_steps: int = 2
@@ -141,6 +152,8 @@ class InnerLoopConfig:
   learned_rates: bool = False
   prior_rows: float = 0.0
   first_order: bool = False
+  implementation: str = 'auto'
+  remat: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

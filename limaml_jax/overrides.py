@@ -15,6 +15,10 @@ _CHOICES = {
     'episodes.task_weighting': ('task', 'row'),
     'model.meta_block.kind': ('mlp', 'id_embedding'),
     'model.meta_block.pooling': ('latest', 'mean', 'max'),
+    'model.meta_block.activation': ('relu', 'gelu', 'tanh', 'silu'),
+    'model.meta_block.compute_dtype': ('float32', 'bfloat16'),
+    'model.global_block.compute_dtype': ('float32', 'bfloat16'),
+    'inner_loop.implementation': ('auto', 'plain', 'low_rank'),
 }
 
 _POSITIVE = (

@@ -66,7 +66,7 @@ class Examples(NamedTuple):
     meta_features: per entity type, the meta block's inputs: raw features with
       leaves [R, ...], or once encoded one array [R, F].
     features: the global block's inputs: raw features with leaves [S, ...], or
-      once encoded one array [S, F].
+      once encoded what it makes of them without any embedding.
     labels: 0 or 1, [S].
     mask: 1 for real rows, 0 for padding, [S].
   """

@@ -10,8 +10,9 @@ _PACKAGE = 'limaml_jax'
 _GROUND = frozenset({'types', 'config', 'errors'})
 # Which parts of the package each station may import, beside itself.
 _ALLOWED = {
-    'blocks': _GROUND,
-    'meta': _GROUND,
+    'linear': frozenset(),
+    'blocks': _GROUND | {'linear'},
+    'meta': _GROUND | {'linear'},
     'data': _GROUND,
     'store': frozenset({'errors'}),
     'evaluation': _GROUND | {'data'},

@@ -1,8 +1,11 @@
 """Global block: scores one row from meta embeddings and regular features.
 
 Shared by all entities, constant in the inner loop, and all that runs online.
+Its first layer comes in two halves: what the features contribute is computed
+once for all inner steps, what an embedding contributes once for all rows.
 """
 
+from typing import NamedTuple
 from typing import cast
 
 import flax.linen as nn
@@ -11,6 +14,21 @@ import jax.numpy as jnp
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.linear import dense
+
+
+class Prepared(NamedTuple):
+  """Whatever of one row does not depend on any embedding.
+
+  Attributes:
+    features: [F].
+    first: the features' half of the first layer, bias included, [width].
+    wide: the features' half of the linear path, [1].
+  """
+
+  features: jax.Array
+  first: jax.Array
+  wide: jax.Array
 
 
 def init(
@@ -21,42 +39,98 @@ def init(
     num_features: int,
 ) -> types.Params:
   """Returns parameters for embeddings of those sizes, features [F]."""
-  embeddings = {t: jnp.zeros((n,)) for t, n in embedding_sizes.items()}
-  features = jnp.zeros((num_features,))
-  return _GlobalBlock(config).init(key, embeddings, features)['params']
+  num_inputs = sum(embedding_sizes.values()) + num_features
+  module = _GlobalBlock(config, num_inputs)
+  return module.init(key, jnp.zeros((num_inputs,)), num_features)['params']
+
+
+def prepare(
+    params: types.Params,
+    features: jax.Array,
+    *,
+    config: config_lib.GlobalBlockConfig,
+) -> Prepared:
+  """Runs the half that reads regular features, [F], and no embedding."""
+  module = _GlobalBlock(config, _num_inputs(params, config))
+  prepared = module.apply(
+      {'params': params}, features, method=_GlobalBlock.prepare
+  )
+  return cast(Prepared, prepared)
 
 
 def apply(
     params: types.Params,
     embeddings: dict[types.EntityType, jax.Array],
-    features: jax.Array,
+    prepared: Prepared,
     *,
     config: config_lib.GlobalBlockConfig,
 ) -> jax.Array:
-  """Maps meta embeddings, [E] by entity type, and features, [F], to a logit."""
-  module = _GlobalBlock(config)
-  return cast(jax.Array, module.apply({'params': params}, embeddings, features))
+  """Maps meta embeddings, [E] by entity type, and a prepared row to a logit."""
+  ordered = jnp.concatenate([embeddings[t] for t in sorted(embeddings)])
+  module = _GlobalBlock(config, _num_inputs(params, config))
+  logit = module.apply(
+      {'params': params}, ordered, prepared, method=_GlobalBlock.logit
+  )
+  return cast(jax.Array, logit)
+
+
+def _num_inputs(
+    params: types.Params, config: config_lib.GlobalBlockConfig
+) -> int:
+  names = ('cross_0',) * bool(config.num_cross_layers)
+  names += ('hidden_0',) * bool(config.widths)
+  return params[(*names, 'last')[0]]['kernel'].shape[0]
 
 
 class _GlobalBlock(nn.Module):
   """Optional cross layers, hidden layers with ReLU, optional linear path."""
 
   config: config_lib.GlobalBlockConfig
+  num_inputs: int
 
-  @nn.compact
-  def __call__(
-      self,
-      embeddings: dict[types.EntityType, jax.Array],
-      features: jax.Array,
-  ) -> jax.Array:
-    ordered = [embeddings[t] for t in sorted(embeddings)]
-    inputs = jnp.concatenate([*ordered, features])
-    hidden = inputs
-    for _ in range(self.config.num_cross_layers):
-      hidden = inputs * nn.Dense(inputs.size)(hidden) + hidden
-    for width in self.config.widths:
-      hidden = nn.relu(nn.Dense(width)(hidden))
-    logit = nn.Dense(1)(hidden)
+  def setup(self):
+    size = self.num_inputs
+    num_cross = self.config.num_cross_layers
+    self.cross = [dense.Dense(size, size) for _ in range(num_cross)]
+    widths = (size, *self.config.widths)
+    self.hidden = [
+        dense.Dense(*sizes) for sizes in zip(widths[:-1], widths[1:])
+    ]
+    self.last = dense.Dense(widths[-1], 1)
     if self.config.wide:
-      logit += nn.Dense(1, use_bias=False, name='wide')(inputs)
-    return logit[0]
+      self.wide = dense.Dense(size, 1, use_bias=False)
+
+  def __call__(self, inputs: jax.Array, num_features: int) -> jax.Array:
+    split = inputs.size - num_features
+    return self.logit(inputs[:split], self.prepare(inputs[split:]))
+
+  def prepare(self, features: jax.Array) -> Prepared:
+    features = dense.to_compute_dtype(features, self.config.compute_dtype)
+    start = self.num_inputs - features.size
+    first = self._layers()[0]
+    nothing = jnp.zeros(1, features.dtype)
+    return Prepared(
+        features=features,
+        first=first.add_bias(first.part(features, start)),
+        wide=self.wide.part(features, start) if self.config.wide else nothing,
+    )
+
+  def logit(self, embedding: jax.Array, prepared: Prepared) -> jax.Array:
+    embedding = dense.to_compute_dtype(embedding, self.config.compute_dtype)
+    first, *others = self._layers()
+    hidden = prepared.first + first.part(embedding, 0)
+    if self.cross:
+      inputs = jnp.concatenate([embedding, prepared.features])
+      hidden = inputs * hidden + inputs
+      for layer in self.cross[1:]:
+        hidden = inputs * layer(hidden) + hidden
+      others = [*self.hidden, self.last]
+      hidden, others = others[0](hidden), others[1:]
+    for layer in others:
+      hidden = layer(nn.relu(hidden))
+    if self.config.wide:
+      hidden += prepared.wide + self.wide.part(embedding, 0)
+    return hidden[0].astype(self.last.kernel.dtype)
+
+  def _layers(self) -> list[dense.Dense]:
+    return [*self.cross, *self.hidden, self.last]

@@ -1,7 +1,8 @@
 """Meta block: turns the meta features of an entity into its meta embedding.
 
 The only part of the network that the inner loop changes, hence the only part
-whose parameters ever differ between entities (LiMAML, section 4).
+whose parameters ever differ between entities (LiMAML, section 4). It maps all
+R distinct input rows of a task at once: an adapted kernel is R rows' factors.
 """
 
 from typing import cast
@@ -12,11 +13,14 @@ import jax.numpy as jnp
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.linear import dense
 
-
-def module(config: config_lib.MetaBlockConfig) -> nn.Module:
-  """Returns the module of the configured kind."""
-  return _IdEmbedding(config) if config.kind == 'id_embedding' else _Mlp(config)
+_ACTIVATIONS = {
+    'relu': nn.relu,
+    'gelu': nn.gelu,
+    'tanh': nn.tanh,
+    'silu': nn.silu,
+}
 
 
 def init(
@@ -26,8 +30,8 @@ def init(
     num_features: int,
 ) -> types.Params:
   """Returns the shared initialization, for meta features [num_features]."""
-  features = jnp.zeros((num_features,))
-  return module(config).init(key, features)['params']
+  features = jnp.zeros((1, num_features))
+  return _module(config).init(key, features)['params']
 
 
 def apply(
@@ -36,21 +40,31 @@ def apply(
     *,
     config: config_lib.MetaBlockConfig,
 ) -> jax.Array:
-  """Maps the encoded meta features of one row, [F], to its embedding, [E]."""
-  embedding = module(config).apply({'params': params}, features)
-  return cast(jax.Array, embedding)
+  """Maps encoded meta features, [R, F], to their embeddings, [R, E]."""
+  embeddings = _module(config).apply({'params': params}, features)
+  return cast(jax.Array, embeddings)
+
+
+def _module(config: config_lib.MetaBlockConfig) -> nn.Module:
+  return _IdEmbedding(config) if config.kind == 'id_embedding' else _Mlp(config)
 
 
 class _Mlp(nn.Module):
-  """Hidden layers with ReLU, and a linear layer to the embedding."""
+  """Hidden layers, and a linear layer to the embedding."""
 
   config: config_lib.MetaBlockConfig
 
   @nn.compact
   def __call__(self, features: jax.Array) -> jax.Array:
-    for width in self.config.widths:
-      features = nn.relu(nn.Dense(width)(features))
-    return nn.Dense(self.config.embedding_size)(features)
+    config = self.config
+    hidden = dense.to_compute_dtype(features, config.compute_dtype)
+    for width in config.widths:
+      hidden = dense.Dense(hidden.shape[-1], width)(hidden)
+      if config.layer_norm:
+        hidden = nn.LayerNorm()(hidden).astype(hidden.dtype)
+      hidden = _ACTIVATIONS[config.activation](hidden)
+    embedding = dense.Dense(hidden.shape[-1], config.embedding_size)(hidden)
+    return embedding.astype(features.dtype)
 
 
 class _IdEmbedding(nn.Module):
@@ -66,8 +80,8 @@ class _IdEmbedding(nn.Module):
   @nn.compact
   def __call__(self, features: jax.Array) -> jax.Array:
     size = self.config.embedding_size
-    row, attributes = features[:size], features[size:]
+    row, attributes = features[..., :size], features[..., size:]
     offset = self.param('offset', nn.initializers.zeros, (size,))
-    if not attributes.size:
+    if not attributes.shape[-1]:
       return row + offset
     return row + offset + _Mlp(self.config)(attributes)

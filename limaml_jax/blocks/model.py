@@ -30,11 +30,12 @@ class Model(NamedTuple):
   Attributes:
     init: random key -> parameters.
     index: raw Examples, any leading axes -> Examples of table rows.
-    encode: tables, indexed Examples of one task -> encoded Examples.
+    encode: parameters, indexed Examples of one task -> encoded Examples: what
+      of the network no meta embedding changes.
     embed: meta blocks, encoded meta features {type: [R, F]} -> meta
       embeddings {type: [R, E]}.
-    logit: global block, meta embeddings {type: [E]} and features [F] of one
-      row -> logit, [].
+    logit: global block, meta embeddings {type: [E]} and encoded features of
+      one row -> logit, [].
     meta_specs: of the features that the meta block reads, in order.
     global_specs: of the features that the global block reads, in order.
     layout: of the embedding tables.
@@ -42,9 +43,11 @@ class Model(NamedTuple):
 
   init: Callable[[jax.Array], types.BlockParams]
   index: Callable[[types.Examples], types.Examples]
-  encode: Callable[[types.Tables, types.Examples], types.Examples]
+  encode: Callable[[types.BlockParams, types.Examples], types.Examples]
   embed: Callable[[types.Params, dict[str, jax.Array]], dict[str, jax.Array]]
-  logit: Callable[[types.Params, dict[str, jax.Array], jax.Array], jax.Array]
+  logit: Callable[
+      [types.Params, dict[str, jax.Array], global_block.Prepared], jax.Array
+  ]
   meta_specs: tuple[types.FeatureSpec, ...]
   global_specs: tuple[types.FeatureSpec, ...]
   layout: encoder.Layout
@@ -86,7 +89,12 @@ def make_model(
           _init, config=config, readers=readers, layout=layout
       ),
       index=functools.partial(_index, readers=readers, layout=layout),
-      encode=functools.partial(_encode, readers=readers, layout=layout),
+      encode=functools.partial(
+          _encode,
+          readers=readers,
+          layout=layout,
+          config=config.model.global_block,
+      ),
       embed=functools.partial(_embed, config=config.model.meta_block),
       logit=functools.partial(
           global_block.apply, config=config.model.global_block
@@ -183,24 +191,30 @@ def _index(
 
 
 def _encode(
-    tables: types.Tables,
+    params: types.BlockParams,
     examples: types.Examples,
     *,
     readers: Readers,
     layout: encoder.Layout,
+    config: config_lib.GlobalBlockConfig,
 ) -> types.Examples:
   """Encodes the rows of one task; R and S stay what they are."""
 
   def encode_rows(indexed, specs):
     one_row = functools.partial(encoder.lookup, specs=specs, layout=layout)
-    return jax.vmap(one_row, in_axes=(None, 0))(tables, indexed)
+    return jax.vmap(one_row, in_axes=(None, 0))(params.tables, indexed)
+
+  def prepare_row(features):
+    return global_block.prepare(params.global_block, features, config=config)
 
   return examples._replace(
       meta_features={
           entity_type: encode_rows(indexed, readers.meta[entity_type])
           for entity_type, indexed in examples.meta_features.items()
       },
-      features=encode_rows(examples.features, readers.regular),
+      features=jax.vmap(prepare_row)(
+          encode_rows(examples.features, readers.regular)
+      ),
   )
 
 
@@ -210,10 +224,9 @@ def _embed(
     *,
     config: config_lib.MetaBlockConfig,
 ) -> dict[types.EntityType, jax.Array]:
-  one_row = functools.partial(meta_block.apply, config=config)
   return {
-      entity_type: jax.vmap(one_row, in_axes=(None, 0))(
-          meta_params[entity_type], rows
+      entity_type: meta_block.apply(
+          meta_params[entity_type], rows, config=config
       )
       for entity_type, rows in meta_features.items()
   }

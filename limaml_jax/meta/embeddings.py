@@ -82,6 +82,7 @@ def meta_embedding(
       loss_fn=loss_fn,
       learning_rates=learning_rates,
       prior_rows=config.inner_loop.prior_rows,
+      implementation=config.inner_loop.implementation,
   )
   return embed_support(
       adapted,

@@ -3,6 +3,7 @@
     theta_{k+1} = theta_k - alpha_k grad_theta loss(theta_k, phi; support)
 
 with the global block phi fixed (LiMAML, section 4; MAML with front layers).
+Two implementations do it, to the same numbers: `plain` and `low_rank`.
 """
 
 import jax
@@ -10,6 +11,9 @@ import jax.numpy as jnp
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.meta import cost
+from limaml_jax.meta import low_rank
+from limaml_jax.meta import plain
 
 
 def adapt(
@@ -21,6 +25,8 @@ def adapt(
     learning_rates: types.Params,
     prior_rows: float = 0.0,
     first_order: bool = False,
+    implementation: str = 'auto',
+    remat: bool = False,
 ) -> tuple[types.Params, jax.Array]:
   """Runs K gradient steps on the meta block of a single task.
 
@@ -38,22 +44,61 @@ def adapt(
     prior_rows: weight of the shared initialization against the support, in
       rows: n real rows move the parameters n / (n + prior_rows) of each step.
     first_order: treats the inner gradients as constants (FOMAML).
+    implementation: 'plain' gives every task its own arrays, 'low_rank' keeps
+      kernels as factors, 'auto' takes what is cheaper for each kernel.
+    remat: recomputes each step in the backward pass, which saves memory.
 
   Returns:
-    Adapted meta block, shaped like `meta_params`, and the support loss before
-    each step, [K].
+    Adapted meta block, shaped like `meta_params` but for kernels kept as
+    `LowRankKernel`, and the support loss before each step, [K].
   """
   num_rows = jnp.sum(support.mask)
   trust = num_rows / jnp.maximum(num_rows + prior_rows, 1)
+  rates = jax.tree.map(lambda rate: trust * rate, learning_rates)
+  steps = jax.tree.leaves(learning_rates)
+  chosen = plan(
+      meta_params,
+      global_params,
+      support,
+      loss_fn=loss_fn,
+      num_steps=steps[0].shape[0] if steps else 0,
+      implementation=implementation,
+  )
+  arguments = (meta_params, global_params, support)
+  options = {
+      'loss_fn': loss_fn,
+      'learning_rates': rates,
+      'first_order': first_order,
+      'remat': remat,
+  }
+  if not chosen.low_rank:
+    return plain.adapt(*arguments, **options)
+  return low_rank.adapt(*arguments, **options, num_rows=chosen.low_rank)
 
-  def step(params, rates):
-    loss, grads = jax.value_and_grad(loss_fn)(params, global_params, support)
-    if first_order:
-      grads = jax.lax.stop_gradient(grads)
-    descend = lambda p, r, g: p - trust * r * g
-    return jax.tree.map(descend, params, rates, grads), loss
 
-  return jax.lax.scan(step, meta_params, learning_rates)
+def plan(
+    meta_params: types.Params,
+    global_params: types.Params,
+    support: types.Examples,
+    *,
+    loss_fn: types.TaskLossFn,
+    num_steps: int,
+    implementation: str,
+) -> cost.Plan:
+  """Chooses how each kernel adapts, from shapes alone; arguments as `adapt`."""
+  if implementation == 'plain' or not num_steps:
+    return cost.choose({}, refused={}, num_steps=0, implementation='plain')
+  num_rows, refused = low_rank.find_kernels(
+      meta_params, global_params, support, loss_fn=loss_fn
+  )
+  leaves = jax.tree_util.tree_leaves_with_path(meta_params)
+  shapes = {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+  return cost.choose(
+      {path: cost.Layer(rows, *shapes[path]) for path, rows in num_rows.items()},
+      refused=refused,
+      num_steps=num_steps,
+      implementation=implementation,
+  )
 
 
 def make_learning_rates(

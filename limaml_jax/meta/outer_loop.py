@@ -11,7 +11,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.meta import inner_loop
 
-EncodeFn = Callable[[types.Tables, types.Examples], types.Examples]
+EncodeFn = Callable[[types.BlockParams, types.Examples], types.Examples]
 
 
 class MetaLosses(NamedTuple):
@@ -41,7 +41,8 @@ def make_meta_loss(
   """Returns the meta loss, mean over tasks of weight x query loss.
 
   Args:
-    encode: looks up embedding tables, for one task.
+    encode: looks up embedding tables, and runs what of the global block no
+      meta embedding changes, for one task.
     loss_fn: mean loss of one encoded support set, what `adapt` descends.
     query_loss_fn: mean loss of one encoded query with what was adapted.
     config: of the inner loop.
@@ -51,8 +52,8 @@ def make_meta_loss(
   """
 
   def episode_losses(params, learning_rates, episode):
-    support = encode(params.tables, episode.support)
-    query = encode(params.tables, episode.query)
+    support = encode(params, episode.support)
+    query = encode(params, episode.query)
     adapted, support_losses = inner_loop.adapt(
         params.meta_block,
         params.global_block,
@@ -61,6 +62,8 @@ def make_meta_loss(
         learning_rates=learning_rates,
         prior_rows=config.prior_rows,
         first_order=config.first_order,
+        implementation=config.implementation,
+        remat=config.remat,
     )
     query_loss = query_loss_fn(adapted, params.global_block, support, query)
     return query_loss, support_losses

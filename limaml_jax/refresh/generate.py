@@ -50,7 +50,7 @@ def make_embed_chunk(
   def embed_entity(params, support):
     embedding = embeddings_lib.meta_embedding(
         params,
-        model.encode(params.tables, support),
+        model.encode(params, support),
         embed=model.embed,
         loss_fn=loss_fn,
         config=config,

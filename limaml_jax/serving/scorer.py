@@ -33,7 +33,8 @@ class Scorer:
     def score_row(params, tables, embeddings, features):
       indexed = encoder.index(features, specs=specs, layout=layout)
       encoded = encoder.lookup(tables, indexed, specs=specs, layout=layout)
-      logit = global_block.apply(params, embeddings, encoded, config=config)
+      prepared = global_block.prepare(params, encoded, config=config)
+      logit = global_block.apply(params, embeddings, prepared, config=config)
       return jax.nn.sigmoid(logit)
 
     self._score = jax.jit(jax.vmap(score_row, in_axes=(None, None, 0, 0)))

@@ -23,6 +23,12 @@ def init(**settings):
   return params, config
 
 
+def score(params, config, factor=1.0):
+  """Returns the logit of the row, its features multiplied by `factor`."""
+  prepared = global_block.prepare(params, factor * _FEATURES, config=config)
+  return global_block.apply(params, _EMBEDDINGS, prepared, config=config)
+
+
 def shapes(params):
   return {
       '/'.join(key.key for key in path): leaf.shape
@@ -37,7 +43,7 @@ class GlobalBlockTest(parameterized.TestCase):
     params = jax.tree.map(jnp.zeros_like, params)
     weights = jnp.asarray([[10.0], [1.0], [2.0], [3.0], [4.0]])
     params['wide']['kernel'] = weights
-    logit = global_block.apply(params, _EMBEDDINGS, _FEATURES, config=config)
+    logit = score(params, config)
     # Inputs are item, user, features: 0.5, (1, -2), (3, 4).
     self.assertAlmostEqual(float(logit), 5 + 1 - 4 + 9 + 16, places=4)
 
@@ -47,9 +53,9 @@ class GlobalBlockTest(parameterized.TestCase):
   def test_cross_layer_multiplies_inputs(self):
     params, config = init(widths=(), num_cross_layers=1, wide=False)
     params = jax.tree.map(jnp.zeros_like, params)
-    params['Dense_0']['kernel'] = jnp.eye(5)
-    params['Dense_1']['kernel'] = jnp.ones((5, 1))
-    logit = global_block.apply(params, _EMBEDDINGS, _FEATURES, config=config)
+    params['cross_0']['kernel'] = jnp.eye(5)
+    params['last']['kernel'] = jnp.ones((5, 1))
+    logit = score(params, config)
     # Sum of x * x + x for x in (0.5, 1, -2, 3, 4).
     self.assertAlmostEqual(float(logit), 30.25 + 6.5, places=4)
 
@@ -58,17 +64,17 @@ class GlobalBlockTest(parameterized.TestCase):
     params, config = init(
         widths=(7,), num_cross_layers=num_cross_layers, wide=False
     )
-    kernels = [params[f'Dense_{n}']['kernel'].shape for n in range(len(params))]
+    names = [f'cross_{n}' for n in range(num_cross_layers)]
+    kernels = [params[n]['kernel'].shape for n in (*names, 'hidden_0', 'last')]
     expected = [(5, 5)] * num_cross_layers + [(5, 7), (7, 1)]
     self.assertEqual(kernels, expected)
-    logit = global_block.apply(params, _EMBEDDINGS, _FEATURES, config=config)
+    logit = score(params, config)
     chex.assert_shape(logit, ())
 
   def test_hidden_layers_are_not_linear(self):
     params, config = init(widths=(3,), wide=False)
-    score = lambda x: global_block.apply(params, _EMBEDDINGS, x, config=config)
-    middle = score(_FEATURES)
-    ends = (score(9 * _FEATURES) + score(-7 * _FEATURES)) / 2
+    middle = score(params, config)
+    ends = (score(params, config, 9.0) + score(params, config, -7.0)) / 2
     self.assertGreater(abs(float(middle - ends)), 1e-3)
 
 

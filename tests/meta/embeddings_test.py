@@ -69,7 +69,7 @@ class MetaEmbeddingTest(parameterized.TestCase):
     meta_batch = small_network.make_meta_batch(self.config)
     model = small_network.make_model(self.config)
     support = small_network.take_tasks(meta_batch.support, 0)
-    self.support = model.encode(self.params.tables, support)
+    self.support = model.encode(self.params, support)
 
   def embed(self, support, config):
     return _compile_embed(config)(self.params, support)['user']

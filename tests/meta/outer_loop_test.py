@@ -69,13 +69,19 @@ class FirstOrderTest(absltest.TestCase):
       adapted, _ = inner_loop.adapt(
           params.meta_block,
           params.global_block,
-          encode(params.tables, episode.support),
+          encode(params, episode.support),
           loss_fn=loss_fn,
           learning_rates=rates,
           prior_rows=config.inner_loop.prior_rows,
+          implementation='plain',
       )
-      query = encode(params.tables, episode.query)
-      return jax.grad(loss_fn, (0, 1))(adapted, params.global_block, query)
+
+      def query_loss(adapted, global_block):
+        encoder = params._replace(global_block=global_block)
+        query = encode(encoder, episode.query)
+        return loss_fn(adapted, global_block, query)
+
+      return jax.grad(query_loss, (0, 1))(adapted, params.global_block)
 
     first = small_network.take_tasks(batch, 0)
     expected = gradient_at_adapted(params, first)
@@ -119,13 +125,13 @@ class MetaLossTest(parameterized.TestCase):
 
     @jax.jit
     def query_loss(params, episode):
-      support = encode(params.tables, episode.support)
+      support = encode(params, episode.support)
       adapted = params.meta_block
       for k in range(self.config.inner_loop.num_steps):
         gradient = jax.grad(loss_fn)(adapted, params.global_block, support)
         step = lambda p, r, g, k=k: p - r[k] * g
         adapted = jax.tree.map(step, adapted, rates, gradient)
-      query = encode(params.tables, episode.query)
+      query = encode(params, episode.query)
       return loss_fn(adapted, params.global_block, query)
 
     expected = jnp.stack([
@@ -188,7 +194,7 @@ class MetaLossTest(parameterized.TestCase):
     batch = small_network.make_empty(self.meta_batch, 1)
     losses = self.compute_query_losses(batch)
     query = small_network.make_model(self.config).encode(
-        self.params.tables, small_network.take_tasks(batch.query, 1)
+        self.params, small_network.take_tasks(batch.query, 1)
     )
     unadapted = small_network.make_loss(self.config)(
         self.params.meta_block, self.params.global_block, query
@@ -230,7 +236,7 @@ class NoInnerLoopTest(absltest.TestCase):
     encode = small_network.make_model(config).encode
     loss_fn = small_network.make_loss(config)
     unadapted = lambda query: loss_fn(
-        params.meta_block, params.global_block, encode(params.tables, query)
+        params.meta_block, params.global_block, encode(params, query)
     )
     losses = jax.jit(jax.vmap(unadapted))(meta_batch.query)
     expected = float(jnp.mean(meta_batch.weight * losses))

@@ -52,8 +52,8 @@ def make_params(kind):
 
 def score_as_in_training(assembly, params, episode, config):
   """Adapts to a support and scores its query by the loss of each row."""
-  support = assembly.model.encode(params.tables, episode.support)
-  query = assembly.model.encode(params.tables, episode.query)
+  support = assembly.model.encode(params, episode.support)
+  query = assembly.model.encode(params, episode.query)
   adapted, _ = inner_loop.adapt(
       params.meta_block,
       params.global_block,

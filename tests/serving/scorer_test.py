@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from limaml_jax.blocks import global_block
 from limaml_jax.serving import scorer as scorer_lib
 from limaml_jax.training import assembly as assembly_lib
 from tests.training import small_run
@@ -44,7 +45,10 @@ def make_scorer():
     rows = params.tables['dimension_4'][colors] * real[:, None]
     color = rows.sum(axis=0) / jnp.maximum(real.sum(), 1)
     features = jnp.concatenate([items, color])
-    logit = model.logit(params.global_block, {'user': vector}, features)
+    prepared = global_block.prepare(
+        params.global_block, features, config=config.model.global_block
+    )
+    logit = model.logit(params.global_block, {'user': vector}, prepared)
     return jax.nn.sigmoid(logit)
 
   vectors, features = make_rows()
@@ -108,7 +112,8 @@ class ImportTest(absltest.TestCase):
     ours = {name for name in self.modules if name.startswith('limaml_jax.')}
     stations = {name.split('.')[1] for name in ours}
     self.assertContainsSubset(
-        stations, {'blocks', 'config', 'errors', 'serving', 'store', 'types'}
+        stations,
+        {'blocks', 'config', 'errors', 'linear', 'serving', 'store', 'types'},
     )
     self.assertNotIn('limaml_jax.blocks.meta_block', self.modules)
 

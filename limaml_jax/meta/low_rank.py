@@ -1,0 +1,153 @@
+"""Exact inner loop that never forms a task's kernels (METHOD, section 3).
+
+An inner step changes a dense layer's kernel by a product of two thin arrays:
+the rows that the layer met, and the cotangents at its output. Those factors
+are what a task keeps. Everything else that adapts (biases, scales, offsets) is
+as small as one row, and is kept whole.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from limaml_jax import types
+from limaml_jax.linear import low_rank
+
+# Where an array lies in the parameters, e.g. "['user']['Dense_0']['kernel']".
+Path = str
+
+
+def adapt(
+    meta_params: types.Params,
+    global_params: types.Params,
+    support: types.Examples,
+    *,
+    loss_fn: types.TaskLossFn,
+    learning_rates: types.Params,
+    first_order: bool,
+    remat: bool,
+    num_rows: Mapping[Path, int],
+) -> tuple[types.Params, jax.Array]:
+  """Runs K gradient steps on the meta block of a single task.
+
+  As `plain.adapt`, but the kernels named in `num_rows` come back as
+  `LowRankKernel`, which `linear.low_rank.matmul` and `@` apply.
+
+  Args:
+    meta_params: shared initialization of the meta block.
+    global_params: global block, constant here.
+    support: support set, leaves [S, ...].
+    loss_fn: mean loss of one task.
+    learning_rates: shaped like `meta_params`, leaves [K].
+    first_order: treats the inner gradients as constants (FOMAML).
+    remat: recomputes each step in the backward pass.
+    num_rows: R of each kernel that is adapted by factors.
+  """
+
+  def step(params, rates):
+    wanted = _map(_wanted, num_rows, params)
+    loss, grads = jax.value_and_grad(
+        lambda wanted: loss_fn(
+            _map(_insert, num_rows, params, wanted), global_params, support
+        )
+    )(wanted)
+    if first_order:
+      grads = jax.lax.stop_gradient(grads)
+    return _map(_descend, num_rows, params, rates, grads), loss
+
+  params = _map(_start, num_rows, meta_params)
+  losses = []
+  for k in range(_num_steps(learning_rates)):
+    rates = jax.tree.map(lambda rate: rate[k], learning_rates)  # noqa: B023
+    params, loss = (jax.checkpoint(step) if remat else step)(params, rates)
+    losses.append(loss)
+  return params, jnp.stack(losses) if losses else jnp.zeros(0)
+
+
+def find_kernels(
+    meta_params: types.Params,
+    global_params: types.Params,
+    support: types.Examples,
+    *,
+    loss_fn: types.TaskLossFn,
+) -> tuple[dict[Path, int], dict[Path, str]]:
+  """Finds which kernels the low-rank form can express, without computing.
+
+  Such a kernel is a matrix that the loss reads once, as `rows @ kernel`.
+
+  Returns:
+    R of each of them, and of each other matrix why not.
+  """
+  num_rows, refused = {}, {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(meta_params):
+    if leaf.ndim != 2:
+      continue
+    name = jax.tree_util.keystr(path)
+    probe = low_rank.Probe(leaf)
+
+    def probed_loss(meta_params, global_params, support):
+      params = _map(
+          lambda leaf, n, probe=probe: probe if n else leaf,
+          {name: 1},  # noqa: B023
+          meta_params,
+      )
+      return loss_fn(params, global_params, support)
+
+    try:
+      jax.eval_shape(probed_loss, meta_params, global_params, support)
+    except TypeError as error:
+      refused[name] = str(error).partition('\n')[0]
+      continue
+    if len(probe.num_rows) == 1:
+      num_rows[name] = probe.num_rows[0]
+    else:
+      refused[name] = f'meets rows {len(probe.num_rows)} times, not once'
+  return num_rows, refused
+
+
+def _map(
+    function: Callable[..., Any],
+    num_rows: Mapping[Path, int],
+    first: types.Params,
+    *others: types.Params,
+) -> types.Params:
+  """Maps function(leaf, ..., R or 0) over parameters, kernels being leaves."""
+  is_kernel = lambda leaf: isinstance(leaf, low_rank.LowRankKernel)
+  leaves, structure = jax.tree_util.tree_flatten_with_path(
+      first, is_leaf=is_kernel
+  )
+  rest = [structure.flatten_up_to(other) for other in others]
+  return jax.tree.unflatten(
+      structure,
+      [
+          function(leaf, *more, num_rows.get(jax.tree_util.keystr(path), 0))
+          for (path, leaf), *more in zip(leaves, *rest, strict=True)
+      ],
+  )
+
+
+def _start(leaf, num_rows):
+  return low_rank.LowRankKernel(leaf) if num_rows else leaf
+
+
+def _wanted(leaf, num_rows):
+  return low_rank.zeros(num_rows, leaf.shared) if num_rows else leaf
+
+
+def _insert(leaf, wanted, num_rows):
+  return leaf._replace(gradient=wanted) if num_rows else wanted
+
+
+def _descend(leaf, rate, gradient, num_rows):
+  if not num_rows:
+    return leaf - rate * gradient
+  change = gradient._replace(cotangents=-rate * gradient.cotangents)
+  return leaf._replace(changes=(*leaf.changes, change))
+
+
+def _num_steps(learning_rates: types.Params) -> int:
+  leaves = jax.tree.leaves(learning_rates)
+  return leaves[0].shape[0] if leaves else 0

@@ -1,0 +1,47 @@
+"""Inner loop by gradient descent on whole arrays: every task gets its own.
+
+The reference that `low_rank` is tested against, and the way of whatever the
+low-rank form cannot express.
+"""
+
+import jax
+
+from limaml_jax import types
+
+
+def adapt(
+    meta_params: types.Params,
+    global_params: types.Params,
+    support: types.Examples,
+    *,
+    loss_fn: types.TaskLossFn,
+    learning_rates: types.Params,
+    first_order: bool,
+    remat: bool,
+) -> tuple[types.Params, jax.Array]:
+  """Runs K gradient steps on the meta block of a single task.
+
+  Args:
+    meta_params: shared initialization of the meta block.
+    global_params: global block, constant here.
+    support: support set, leaves [S, ...].
+    loss_fn: mean loss of one task.
+    learning_rates: shaped like `meta_params`, leaves [K].
+    first_order: treats the inner gradients as constants (FOMAML).
+    remat: recomputes each step in the backward pass.
+
+  Returns:
+    Adapted meta block, shaped like `meta_params`, and the support loss before
+    each step, [K].
+  """
+
+  def step(params, rates):
+    loss, grads = jax.value_and_grad(loss_fn)(params, global_params, support)
+    if first_order:
+      grads = jax.lax.stop_gradient(grads)
+    descend = lambda p, rate, g: p - rate * g
+    return jax.tree.map(descend, params, rates, grads), loss
+
+  return jax.lax.scan(
+      jax.checkpoint(step) if remat else step, meta_params, learning_rates
+  )
