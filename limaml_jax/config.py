@@ -57,6 +57,9 @@ class EpisodeConfig:
     support_buckets: padded support sizes, ascending; the last one caps the
       support at the entity's latest events.
     query_buckets: padded query sizes, ascending; the last one caps a query.
+    num_support_buckets: smaller ones are added, those that save the data most
+      padding, until there are so many; each costs a compilation.
+    num_query_buckets: likewise.
     support_dropout: probability that an episode keeps only a random number of
       its latest support rows, zero included; at zero it also forgets the
       entity's ID, so that cold start is trained.
@@ -65,8 +68,10 @@ class EpisodeConfig:
   """
 
   tasks_per_step: int = 256
-  support_buckets: tuple[int, ...] = (4, 16)
-  query_buckets: tuple[int, ...] = (4, 16)
+  support_buckets: tuple[int, ...] = (32,)
+  query_buckets: tuple[int, ...] = (16,)
+  num_support_buckets: int = 2
+  num_query_buckets: int = 1
   support_dropout: float = 0.2
   task_weighting: str = 'row'
 
@@ -188,12 +193,16 @@ class TrainingConfig:
       saved.
     mesh_rows: devices along mesh axis `rows`, which embedding tables shard
       over; the rest form axis `tasks`.
+    memory_budget_bytes: on each device, for what a step holds besides its
+      state: a meta-batch that is predicted to need more is accumulated in
+      microbatches; 0 is no limit.
   """
 
   seed: int = 0
   log_every: int = 20
   checkpoint_every: int = 500
   mesh_rows: int = 1
+  memory_budget_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,8 @@ _CHOICES = {
 
 _POSITIVE = (
     'episodes.tasks_per_step',
+    'episodes.num_support_buckets',
+    'episodes.num_query_buckets',
     'outer_loop.gradient_clip',
     'model.meta_block.embedding_size',
     'model.max_table_dimension',
@@ -44,6 +46,7 @@ _NOT_NEGATIVE = (
     'outer_loop.warmup_fraction',
     'refresh.max_age_hours',
     'training.seed',
+    'training.memory_budget_bytes',
 )
 _BUCKETS = ('episodes.support_buckets', 'episodes.query_buckets')
 _WIDTHS = ('model.meta_block.widths', 'model.global_block.widths')

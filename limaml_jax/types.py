@@ -20,8 +20,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-# The one place where parameters are untyped: any pytree of arrays.
+# The one place where these are untyped: any pytree of arrays.
 Params = Any
+EncodedFeatures = Any  # What a network makes of a row's raw features.
 EntityType = str
 Array = jax.Array | np.ndarray
 # By the name of a feature or of an embedding table.

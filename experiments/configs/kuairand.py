@@ -25,7 +25,7 @@ def get_config() -> config_dict.ConfigDict:
           refresh_hours=24,
       ),
       episodes=config_lib.EpisodeConfig(
-          tasks_per_step=256, support_buckets=(8, 32), query_buckets=(4,)
+          tasks_per_step=256, support_buckets=(32,), query_buckets=(4,)
       ),
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=4.0, prior_rows=8.0

@@ -5,6 +5,7 @@ Its first layer comes in two halves: what the features contribute is computed
 once for all inner steps, what an embedding contributes once for all rows.
 """
 
+import itertools
 from typing import NamedTuple
 from typing import cast
 
@@ -94,7 +95,7 @@ class _GlobalBlock(nn.Module):
     self.cross = [dense.Dense(size, size) for _ in range(num_cross)]
     widths = (size, *self.config.widths)
     self.hidden = [
-        dense.Dense(*sizes) for sizes in zip(widths[:-1], widths[1:])
+        dense.Dense(*sizes) for sizes in itertools.pairwise(widths)
     ]
     self.last = dense.Dense(widths[-1], 1)
     if self.config.wide:

@@ -37,6 +37,13 @@ class EpisodeIndex(NamedTuple):
     """Returns the episodes at `indices`."""
     return EpisodeIndex(*(column[indices] for column in self))
 
+  def sizes(self) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows of each support and of each query, [M] each."""
+    return (
+        self.support_stop - self.support_start,
+        self.query_stop - self.query_start,
+    )
+
 
 class FeatureNames(NamedTuple):
   """Which raw features go where.

@@ -15,6 +15,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.data import buckets
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 
@@ -46,6 +47,7 @@ class BatchPlan:
       num_epochs: int,
       seed: int,
   ):
+    self.index = index
     self._config = config
     self._num_epochs = num_epochs
     self._seed = seed
@@ -78,17 +80,29 @@ class BatchPlan:
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def choose_buckets(
+    index: episodes.EpisodeIndex, config: config_lib.EpisodeConfig
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+  """Returns the padded sizes of supports and of queries, ascending."""
+  support_sizes, query_sizes = index.sizes()
+  return (
+      buckets.choose(
+          support_sizes, config.support_buckets, config.num_support_buckets
+      ),
+      buckets.choose(
+          query_sizes, config.query_buckets, config.num_query_buckets
+      ),
+  )
+
+
 def _bucket_members(
     index: episodes.EpisodeIndex, config: config_lib.EpisodeConfig
 ) -> dict[tuple[int, int], np.ndarray]:
   """Groups episodes by the smallest padded sizes that hold them."""
-  bucket_of = lambda buckets, sizes: np.asarray(buckets)[
-      np.searchsorted(buckets, sizes)
-  ]
-  support = bucket_of(
-      config.support_buckets, index.support_stop - index.support_start
-  )
-  query = bucket_of(config.query_buckets, index.query_stop - index.query_start)
+  support_sizes, query_sizes = index.sizes()
+  support_buckets, query_buckets = choose_buckets(index, config)
+  support = buckets.pad_to(support_sizes, support_buckets)
+  query = buckets.pad_to(query_sizes, query_buckets)
   members = {}
   for sizes in sorted(set(zip(support.tolist(), query.tolist(), strict=True))):
     chosen = (support == sizes[0]) & (query == sizes[1])

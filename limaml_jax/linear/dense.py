@@ -26,6 +26,7 @@ class Dense(nn.Module):
   use_bias: bool = True
 
   def setup(self):
+    """Declares W and b."""
     self.kernel = self.param(
         'kernel',
         nn.initializers.lecun_normal(),

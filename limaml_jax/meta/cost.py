@@ -1,7 +1,8 @@
 """What an inner step costs for each layer, whole or in factors, from shapes.
 
-    plain     6 R in out + 2 in out            operations; 20 in out bytes
-    low rank  4 R in out + 4 k R^2 (in + out)  operations; 8 k R (in + out) bytes
+              operations                       bytes
+    plain     6 R in out + 2 in out            20 in out
+    low rank  4 R in out + 4 k R^2 (in + out)  8 k R (in + out)
 
 per task in step k, in float32. Plain: the layer forward, backward, and the
 gradient of its kernel, then the update; the task's own kernel is read twice,

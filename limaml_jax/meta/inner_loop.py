@@ -93,8 +93,9 @@ def plan(
   )
   leaves = jax.tree_util.tree_leaves_with_path(meta_params)
   shapes = {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+  layers = {path: cost.Layer(r, *shapes[path]) for path, r in num_rows.items()}
   return cost.choose(
-      {path: cost.Layer(rows, *shapes[path]) for path, rows in num_rows.items()},
+      layers,
       refused=refused,
       num_steps=num_steps,
       implementation=implementation,

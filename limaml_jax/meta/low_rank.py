@@ -8,13 +8,14 @@ as small as one row, and is kept whole.
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from limaml_jax import types
 from limaml_jax.linear import low_rank
+from limaml_jax.meta import plain
 
 # Where an array lies in the parameters, e.g. "['user']['Dense_0']['kernel']".
 Path = str
@@ -58,13 +59,11 @@ def adapt(
       grads = jax.lax.stop_gradient(grads)
     return _map(_descend, num_rows, params, rates, grads), loss
 
-  params = _map(_start, num_rows, meta_params)
-  losses = []
-  for k in range(_num_steps(learning_rates)):
-    rates = jax.tree.map(lambda rate: rate[k], learning_rates)  # noqa: B023
-    params, loss = (jax.checkpoint(step) if remat else step)(params, rates)
-    losses.append(loss)
-  return params, jnp.stack(losses) if losses else jnp.zeros(0)
+  return plain.run_steps(
+      jax.checkpoint(step) if remat else step,
+      _map(_start, num_rows, meta_params),
+      learning_rates,
+  )
 
 
 def find_kernels(
@@ -87,15 +86,7 @@ def find_kernels(
       continue
     name = jax.tree_util.keystr(path)
     probe = low_rank.Probe(leaf)
-
-    def probed_loss(meta_params, global_params, support):
-      params = _map(
-          lambda leaf, n, probe=probe: probe if n else leaf,
-          {name: 1},  # noqa: B023
-          meta_params,
-      )
-      return loss_fn(params, global_params, support)
-
+    probed_loss = functools.partial(_probed_loss, name, probe, loss_fn)
     try:
       jax.eval_shape(probed_loss, meta_params, global_params, support)
     except TypeError as error:
@@ -106,6 +97,13 @@ def find_kernels(
     else:
       refused[name] = f'meets rows {len(probe.num_rows)} times, not once'
   return num_rows, refused
+
+
+def _probed_loss(name, probe, loss_fn, meta_params, global_params, support):
+  """Computes the loss with a probe in place of one kernel."""
+  replace = lambda leaf, is_probed: probe if is_probed else leaf
+  probed = _map(replace, {name: True}, meta_params)
+  return loss_fn(probed, global_params, support)
 
 
 def _map(
@@ -147,7 +145,3 @@ def _descend(leaf, rate, gradient, num_rows):
   change = gradient._replace(cotangents=-rate * gradient.cotangents)
   return leaf._replace(changes=(*leaf.changes, change))
 
-
-def _num_steps(learning_rates: types.Params) -> int:
-  leaves = jax.tree.leaves(learning_rates)
-  return leaves[0].shape[0] if leaves else 0

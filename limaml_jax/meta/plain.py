@@ -4,9 +4,17 @@ The reference that `low_rank` is tested against, and the way of whatever the
 low-rank form cannot express.
 """
 
+from collections.abc import Callable
+import operator
+
 import jax
+import jax.numpy as jnp
 
 from limaml_jax import types
+
+StepFn = Callable[
+    [types.Params, types.Params], tuple[types.Params, jax.Array]
+]
 
 
 def adapt(
@@ -42,6 +50,23 @@ def adapt(
     descend = lambda p, rate, g: p - rate * g
     return jax.tree.map(descend, params, rates, grads), loss
 
-  return jax.lax.scan(
+  return run_steps(
       jax.checkpoint(step) if remat else step, meta_params, learning_rates
   )
+
+
+def run_steps(
+    step: StepFn, params: types.Params, learning_rates: types.Params
+) -> tuple[types.Params, jax.Array]:
+  """Runs K steps one after another: (parameters, rates) -> (next, loss).
+
+  Unrolled: XLA sees what one step keeps for another, and stacks nothing.
+  """
+  leaves = jax.tree.leaves(learning_rates)
+  num_steps = leaves[0].shape[0] if leaves else 0
+  losses = []
+  for k in range(num_steps):
+    rates = jax.tree.map(operator.itemgetter(k), learning_rates)
+    params, loss = step(params, rates)
+    losses.append(loss)
+  return params, jnp.stack(losses) if losses else jnp.zeros(0)

@@ -14,7 +14,9 @@ import optax
 from limaml_jax import types
 from limaml_jax.meta import embeddings
 
-LogitFn = Callable[[types.Params, embeddings.ByType, jax.Array], jax.Array]
+LogitFn = Callable[
+    [types.Params, embeddings.ByType, types.EncodedFeatures], jax.Array
+]
 
 
 def task_logits(
@@ -55,10 +57,10 @@ def query_logits(
 def _row_logits(
     embedded: embeddings.ByType,
     global_params: types.Params,
-    features: jax.Array,
+    features: types.EncodedFeatures,
     logit: LogitFn,
 ) -> jax.Array:
-  """Scores rows, [S, F], with one embedding for all, [1, E], or one each."""
+  """Scores S rows, with one embedding for all, [1, E], or one each."""
   shared = {t: e[0] for t, e in embedded.items() if e.shape[0] == 1}
   varying = {t: e for t, e in embedded.items() if t not in shared}
 

@@ -16,6 +16,7 @@ import numpy as np
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
+from limaml_jax.data import buckets as buckets_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 from limaml_jax.meta import embeddings as embeddings_lib
@@ -85,15 +86,19 @@ def generate(
     entity_type: the adapted one.
     config: `episodes.support_buckets` and `refresh` are read.
   """
-  buckets = np.asarray(config.episodes.support_buckets)
   index = episodes.make_index(
       table,
       np.arange(len(table.entity_keys)),
       cutoffs,
-      support_cap=int(buckets[-1]),
+      support_cap=config.episodes.support_buckets[-1],
   )
-  sizes = index.support_stop - index.support_start
-  padded = buckets[np.searchsorted(buckets, sizes)]
+  sizes, _ = index.sizes()
+  buckets = buckets_lib.choose(
+      sizes,
+      config.episodes.support_buckets,
+      config.episodes.num_support_buckets,
+  )
+  padded = buckets_lib.pad_to(sizes, buckets)
   draw = functools.partial(
       episodes.assemble,
       table,

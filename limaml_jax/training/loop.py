@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import json
-import logging
 import pathlib
 import time
 
@@ -14,13 +13,12 @@ from limaml_jax import errors
 from limaml_jax.data import dataset
 from limaml_jax.data import reader as reader_lib
 from limaml_jax.meta import outer_loop
+from limaml_jax.training import announce
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import state as state_lib
 from limaml_jax.training import writers
-
-_LOGGER = logging.getLogger(__name__)
 
 NAN_REPORT_FILE = 'not_finite.json'
 
@@ -57,7 +55,7 @@ def train(
   checkpoint.settle_config(workdir, config, info.fingerprint)
   assembly = assembly_lib.assemble(config, info)
   mesh_lib.check_divides(config.episodes.tasks_per_step, assembly.mesh)
-  steps, _ = reader_lib.make_reader(
+  steps, plan = reader_lib.make_reader(
       table, info, names=assembly.names, config=config
   )
   num_steps = len(steps)
@@ -66,10 +64,11 @@ def train(
         f'{info.name}: no training events under "{info.protocol}"; '
         'change the protocol'
     )
-  _log_start(config, num_steps)
+  announce.run(config, plan)
   state, shardings, meta_update = _prepare_update(config, assembly, num_steps)
   last_step = min(num_steps, stop_after or num_steps)
   reader = reader_lib.iterate(steps)
+  shapes = announce.Shapes(config, assembly)
   with checkpoint.Checkpoints(workdir, writes=True) as checkpoints:
     if checkpoints.latest_step is not None:
       abstract = checkpoint.abstract(state, shardings)
@@ -79,6 +78,7 @@ def train(
       recorder = _Recorder(writer, workdir, config, num_steps, on_progress)
       for step in range(first_step + 1, last_step + 1):
         meta_batch = next(reader)
+        shapes.see(state.params, meta_batch.episodes)
         on_devices = mesh_lib.put_by_task(meta_batch.episodes, assembly.mesh)
         state, metrics = meta_update(state, on_devices)
         recorder.report_previous(step, metrics, meta_batch.identity)
@@ -87,16 +87,6 @@ def train(
           checkpoints.save(step, state, reader)
   reader.close()
   return state
-
-
-def _log_start(config: config_lib.Config, num_steps: int) -> None:
-  _LOGGER.info(
-      'Meta-gradient: %s; %d outer steps of %d tasks on %d devices',
-      outer_loop.order_name(config.inner_loop),
-      num_steps,
-      config.episodes.tasks_per_step,
-      jax.device_count(),
-  )
 
 
 def _prepare_update(
@@ -125,6 +115,7 @@ def _prepare_update(
       index=assembly.model.index,
       shardings=shardings,
       mesh=assembly.mesh,
+      memory_budget_bytes=config.training.memory_budget_bytes,
   )
   return state, shardings, meta_update
 

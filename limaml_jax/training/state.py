@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from limaml_jax import types
+from limaml_jax.meta import microbatches
 from limaml_jax.meta import outer_loop
 from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import program
 from limaml_jax.training import table_rows
 
 
@@ -109,11 +111,13 @@ def make_meta_update(
     index: Callable[[types.Examples], types.Examples],
     shardings: TrainState,
     mesh: jax.sharding.Mesh,
+    memory_budget_bytes: int = 0,
 ) -> MetaUpdate:
   """Returns the jitted outer update; it consumes the state it is given.
 
   The meta-gradient flows through the inner loop into both blocks, the learned
-  inner rates and the gathered rows of the embedding tables.
+  inner rates and the gathered rows of the embedding tables. Where it would
+  need more than the budget, it is accumulated over microbatches.
   """
 
   def meta_update(state, meta_batch):
@@ -122,9 +126,13 @@ def make_meta_update(
     )
     gathered = table_rows.gather(state.params.tables, indexed)
     params = state.params._replace(tables=gathered.rows)
-    (meta_loss, losses), grads = jax.value_and_grad(
-        meta_loss_fn, has_aux=True
-    )(params, gathered.episodes)
+    meta_gradient = microbatches.make_meta_gradient(
+        meta_loss_fn,
+        num_microbatches=_num_microbatches(
+            meta_loss_fn, params, gathered.episodes, mesh, memory_budget_bytes
+        ),
+    )
+    (meta_loss, losses), grads = meta_gradient(params, gathered.episodes)
     dense = _without_tables(state.params)
     dense_grads = _without_tables(grads)
     updates, dense_opt_state = optimizers.dense.update(
@@ -159,4 +167,23 @@ def make_meta_update(
       donate_argnums=0,
       in_shardings=(shardings, mesh_lib.by_task(mesh)),
       out_shardings=(shardings, mesh_lib.replicated(mesh)),
+  )
+
+
+def _num_microbatches(
+    meta_loss_fn: outer_loop.MetaLossFn,
+    params: types.BlockParams,
+    episodes: types.Episode,
+    mesh: jax.sharding.Mesh,
+    budget_bytes: int,
+) -> int:
+  if not budget_bytes:
+    return 1
+  whole = microbatches.make_meta_gradient(meta_loss_fn, num_microbatches=1)
+  predicted = program.predict(whole, params, episodes)
+  num_devices = mesh.shape['tasks']
+  return microbatches.choose_number(
+      episodes.weight.shape[0] // num_devices,
+      temp_bytes=predicted.temp_bytes // num_devices,
+      budget_bytes=budget_bytes,
   )

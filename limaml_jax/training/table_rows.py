@@ -95,7 +95,7 @@ def update(
     optimizer: optax.GradientTransformation,
     table: jax.Array,
     opt_state: optax.OptState,
-    row_grads: jax.Array,
+    row_grads: types.Array,
     indices: jax.Array,
 ) -> tuple[jax.Array, optax.OptState]:
   """Steps the optimizer on the gathered rows of one table alone.

@@ -28,6 +28,7 @@ def make_config(**settings) -> config_lib.Config:
       {
           'episodes.tasks_per_step': 8,
           'episodes.support_buckets': (8,),
+          'episodes.num_support_buckets': 1,
           'episodes.query_buckets': (4,),
           'model.meta_block.widths': (4,),
           'model.meta_block.embedding_size': 4,

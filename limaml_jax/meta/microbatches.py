@@ -1,0 +1,73 @@
+"""Meta-gradient of a meta-batch, accumulated over its parts to save memory."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from limaml_jax import types
+from limaml_jax.meta import outer_loop
+
+# (parameters, meta-batch) -> ((meta loss, losses), meta-gradient).
+MetaGradientFn = Callable[
+    [types.BlockParams, types.Episode],
+    tuple[tuple[jax.Array, outer_loop.MetaLosses], types.BlockParams],
+]
+
+
+def make_meta_gradient(
+    meta_loss: outer_loop.MetaLossFn, *, num_microbatches: int
+) -> MetaGradientFn:
+  """Returns the meta loss and its gradient, one microbatch after another.
+
+  Args:
+    meta_loss: of a meta-batch, leaves [T, ...].
+    num_microbatches: a divisor of T; what is held at once shrinks by it.
+  """
+  meta_gradient = jax.value_and_grad(meta_loss, has_aux=True)
+  if num_microbatches == 1:
+    return meta_gradient
+
+  def split(leaf):
+    # Every nth task, so that each device has its share of every microbatch.
+    parts = leaf.reshape(-1, num_microbatches, *leaf.shape[1:])
+    return jnp.swapaxes(parts, 0, 1)
+
+  def accumulated(params, meta_batch):
+    microbatches = jax.tree.map(split, meta_batch)
+    weights = jnp.sum(microbatches.weight, axis=1)
+    # Losses are means by weight, the meta loss and its gradient plain means.
+    shares = weights / jnp.maximum(jnp.sum(weights), 1e-6)
+
+    def add(total, part):
+      microbatch, share = part
+      (loss, losses), gradient = meta_gradient(params, microbatch)
+      losses = jax.tree.map(lambda x: share * x, losses)
+      loss, gradient = jax.tree.map(
+          lambda x: x / num_microbatches, (loss, gradient)
+      )
+      return jax.tree.map(jnp.add, total, ((loss, losses), gradient)), None
+
+    first = jax.tree.map(lambda x: x[0], microbatches)
+    shapes = jax.eval_shape(meta_gradient, params, first)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, nothing, (microbatches, shares))[0]
+
+  return accumulated
+
+
+def choose_number(
+    num_tasks: int, *, temp_bytes: int, budget_bytes: int
+) -> int:
+  """Returns the smallest number of microbatches that keeps to the budget.
+
+  Args:
+    num_tasks: T that one device holds, which the number divides.
+    temp_bytes: of T tasks at once.
+    budget_bytes: for what is held at once; 0 is no limit.
+  """
+  if not budget_bytes:
+    return 1
+  divisors = [n for n in range(1, num_tasks + 1) if num_tasks % n == 0]
+  enough = (n for n in divisors if temp_bytes <= n * budget_bytes)
+  return next(enough, num_tasks)
