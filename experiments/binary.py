@@ -27,12 +27,20 @@ _COMPILATION_CACHE = flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[], None]) -> None:
-  """Parses the flags and runs `main`."""
+def run(main: Callable[[], None], *, subject: str = '') -> None:
+  """Parses the flags and runs `main`.
+
+  Args:
+    main: reads the flags.
+    subject: the one word that stands before the flags, where there is any.
+  """
 
   def checked_main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-      _fail(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
+    expected = [subject] if subject else []
+    if argv[1:] != expected:
+      given = ' '.join(argv[1:]) or 'nothing'
+      wanted = f'"{subject}"' if subject else 'flags alone'
+      _fail(f'expected {wanted} as arguments, not {given}; see --help')
     absl_logging.use_absl_handler()
     # Dependencies report their routine work at INFO; what we say is for people.
     logging.getLogger().setLevel(logging.WARNING)

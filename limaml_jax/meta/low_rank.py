@@ -89,7 +89,7 @@ def find_kernels(
     probed_loss = functools.partial(_probed_loss, name, probe, loss_fn)
     try:
       jax.eval_shape(probed_loss, meta_params, global_params, support)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
       refused[name] = str(error).partition('\n')[0]
       continue
     if len(probe.num_rows) == 1:

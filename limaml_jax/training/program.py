@@ -24,7 +24,10 @@ _WRITERS = (
     'scan', 'while', 'sort', 'cumsum', 'concatenate', 'dynamic_update_slice',
 )  # fmt: skip
 # Of these the operands are written too, be they elementwise results.
-_READERS = (*_PRODUCTS, 'reduce_sum', 'gather', 'scatter', 'scatter-add', 'scan', 'sort')
+_READERS = (
+    *_PRODUCTS,
+    'reduce_sum', 'gather', 'scatter', 'scatter-add', 'scan', 'sort',
+)  # fmt: skip
 _VIEWS = ('reshape', 'squeeze', 'expand_dims', 'broadcast_in_dim', 'transpose')
 
 

@@ -1,0 +1,50 @@
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+import jax.numpy as jnp
+
+from limaml_jax.meta import microbatches
+from tests.meta import small_network
+
+
+class MakeMetaGradientTest(parameterized.TestCase):
+
+  @parameterized.parameters(2, 3, 6)
+  def test_microbatches_add_up_to_the_meta_batch(self, num_microbatches):
+    config = small_network.make_config()
+    params = small_network.make_params(config)
+    batch = small_network.make_meta_batch(config, num_tasks=6)
+    # Weights differ from microbatch to microbatch; one has no weight at all.
+    weight = jnp.asarray([1.0, 0.0, 2.0, 0.5, 0.0, 4.0])
+    batch = batch._replace(weight=weight)
+    meta_loss = small_network.make_meta_loss(config)
+    compute = lambda n: jax.jit(
+        microbatches.make_meta_gradient(meta_loss, num_microbatches=n)
+    )(params, batch)
+    chex.assert_trees_all_close(
+        compute(num_microbatches), compute(1), rtol=1e-5, atol=1e-7
+    )
+
+
+class ChooseNumberTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (100, 0, 1),  # No limit.
+      (100, 100, 1),
+      (100, 99, 2),
+      (100, 34, 3),
+      (100, 20, 6),  # 5 would do, but does not divide 12.
+      (100, 1, 12),  # Nothing smaller than a task.
+  )
+  def test_is_the_smallest_divisor_that_keeps_to_the_budget(
+      self, temp_bytes, budget, expected
+  ):
+    found = microbatches.choose_number(
+        12, temp_bytes=temp_bytes, budget_bytes=budget
+    )
+    self.assertEqual(found, expected)
+
+
+if __name__ == '__main__':
+  absltest.main()
