@@ -5,8 +5,9 @@ r"""Times one meta-training step: inner loops, ordinary training, and a peer.
 
 prints a JSON line for each case, implementation and K. Implementations of one
 case take turns, so that what else the machine does falls on all of them alike,
-a few steps at a time, as in training; compare figures of one run only. `gflops_per_s` counts matrix products, and
-`gemm_peak_gflops_per_s` is what one large product reaches in the same run.
+a few steps at a time, as in training; compare figures of one run only.
+`gflops_per_s` counts matrix products, and `gemm_peak_gflops_per_s` is what one
+large product reaches in the same run.
 """
 
 from collections.abc import Callable
@@ -165,13 +166,14 @@ def _compile(name, order, num_steps, step, params, batch) -> _Contender:
     jax.block_until_ready(compiled(params, batch))
 
   run()
+  memory = compiled.memory_analysis()
   return _Contender(
       name=name,
       order=order,
       num_steps=num_steps,
       run=run,
       prediction=program.predict(step, params, batch),
-      temp_bytes=compiled.memory_analysis().temp_size_in_bytes,
+      temp_bytes=memory.temp_size_in_bytes if memory else 0,
   )
 
 

@@ -1,0 +1,102 @@
+"""The benchmark's lines, from its binary, on a few tasks."""
+
+import json
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import chex
+import jax
+
+from experiments import benchmark_cases
+from limaml_jax import config as config_lib
+from tests.experiments import commands
+
+_KEYS = (
+    'case', 'implementation', 'order', 'num_tasks', 'support', 'query',
+    'num_steps', 'step_ms_median', 'step_ms_min', 'temp_bytes', 'tasks_per_s',
+    'gflops_per_s', 'gemm_peak_gflops_per_s',
+)  # fmt: skip
+
+
+class BenchmarkTest(absltest.TestCase):
+
+  def test_prints_a_line_for_each_implementation_and_number_of_steps(self):
+    result = commands.run(
+        'benchmark',
+        'inner_loop',
+        '--cases=kuairand',
+        '--num_steps=1,2',
+        '--num_tasks=8',
+        '--repeats=1',
+        '--compilation_cache=',
+    )
+    self.assertEqual(result.returncode, 0, result.stderr[-3000:])
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    for record in records:
+      self.assertContainsSubset(_KEYS, record)
+      self.assertGreater(record['step_ms_median'], 0)
+      self.assertLessEqual(record['step_ms_min'], record['step_ms_median'])
+      self.assertGreater(record['temp_bytes'], 0)
+    found = [
+        (r['implementation'], r['order'], r['num_steps']) for r in records
+    ]
+    self.assertEqual(
+        found,
+        [
+            ('plain', 'second', 1),
+            ('plain', 'second', 2),
+            ('low_rank', 'second', 1),
+            ('low_rank', 'second', 2),
+            ('joint_per_task', 'joint', 0),
+            ('joint_per_sample', 'joint', 0),
+        ],
+    )
+
+  def test_bad_arguments_are_one_line(self):
+    for arguments, message in (
+        ((), 'expected "inner_loop" as arguments, not nothing'),
+        (('outer_loop',), 'not outer_loop'),
+        (('inner_loop', '--cases=none'), 'no case none; choose from reference'),
+        (('inner_loop', '--num_steps=x'), '--num_steps=x: must be whole'),
+        (('inner_loop', '--implementations=fast'), 'there is no fast'),
+        (
+            ('inner_loop', '--cases=kuairand', '--num_tasks=2', '--num_steps=1',
+             '--repeats=1', '--implementations=auto', '--peer=torch',
+             '--peer_python=/bin/false'),
+            '/bin/false could not run it',
+        ),
+    ):
+      with self.subTest(arguments):
+        result = commands.run('benchmark', *arguments)
+        self.assertEqual(result.returncode, 1)
+        lines = result.stderr.strip().splitlines()
+        self.assertLen(lines, 1, result.stderr)
+        self.assertIn(message, lines[0])
+
+
+class CasesTest(parameterized.TestCase):
+
+  @parameterized.parameters(*(case.name for case in benchmark_cases.CASES))
+  def test_implementations_take_the_same_step(self, name):
+    (case,) = (c for c in benchmark_cases.CASES if c.name == name)
+    small = benchmark_cases.Case(
+        **{**vars(case), 'num_tasks': 4, 'meta_widths': (16, 8)}
+    )
+    params = benchmark_cases.make_params(small)
+    batch = benchmark_cases.make_batch(small)
+    plain, low_rank = (
+        jax.jit(
+            benchmark_cases.make_step(
+                small,
+                config_lib.InnerLoopConfig(
+                    num_steps=2, learning_rate=0.1, implementation=implementation
+                ),
+            )
+        )(params, batch)
+        for implementation in ('plain', 'low_rank')
+    )
+    chex.assert_trees_all_close(low_rank, plain, rtol=1e-4, atol=1e-6)
+
+
+if __name__ == '__main__':
+  absltest.main()
