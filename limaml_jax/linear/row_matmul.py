@@ -6,6 +6,8 @@ transposed copy of every activation. This primitive folds mapped axes into rows,
 so that forward and backward are plain products of two matrices.
 """
 
+import math
+
 import jax
 from jax.extend import core
 from jax.interpreters import ad
@@ -42,8 +44,9 @@ def _batch(operands, axes):
   if kernel_axis is not None:  # A kernel per task: nothing to share.
     return jax.vmap(_product, in_axes=axes)(rows, kernel), 0
   rows = jnp.moveaxis(rows, rows_axis, 0)
-  flat = row_matmul(rows.reshape(-1, rows.shape[-1]), kernel)
-  return flat.reshape(*rows.shape[:-1], kernel.shape[1]), 0
+  *mapped, num_inputs = rows.shape
+  flat = row_matmul(rows.reshape(math.prod(mapped), num_inputs), kernel)
+  return flat.reshape(*mapped, kernel.shape[1]), 0
 
 
 _PRIMITIVE.def_impl(jax.jit(_product))

@@ -30,7 +30,9 @@ def make_meta_gradient(
 
   def split(leaf):
     # Every nth task, so that each device has its share of every microbatch.
-    parts = leaf.reshape(-1, num_microbatches, *leaf.shape[1:])
+    num_tasks, *rest = leaf.shape
+    each = num_tasks // num_microbatches
+    parts = leaf.reshape(each, num_microbatches, *rest)
     return jnp.swapaxes(parts, 0, 1)
 
   def accumulated(params, meta_batch):

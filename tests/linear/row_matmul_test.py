@@ -51,6 +51,12 @@ class RowMatmulTest(parameterized.TestCase):
     ]
     self.assertEqual(products, [[(6, 4), (6, 5)]])
 
+  @parameterized.parameters((0, 4), (2, 0))
+  def test_nothing_is_a_number_of_rows_or_inputs(self, num_rows, num_inputs):
+    rows, kernel = jnp.ones((3, num_rows, num_inputs)), _KERNEL[:num_inputs]
+    found = jax.vmap(row_matmul.row_matmul, in_axes=(0, None))(rows, kernel)
+    chex.assert_trees_all_equal(found, jnp.zeros((3, num_rows, 5)))
+
   def test_mapping_along_another_axis(self):
     rows = np.moveaxis(_ROWS, 0, -1)
     mapped = jax.vmap(row_matmul.row_matmul, in_axes=(2, None))
