@@ -58,7 +58,8 @@ class EpisodeConfig:
       support at the entity's latest events.
     query_buckets: padded query sizes, ascending; the last one caps a query.
     num_support_buckets: smaller ones are added, those that save the data most
-      padding, until there are so many; each costs a compilation.
+      padding, until there are so many; each pair of a support's and a query's
+      costs a compilation.
     num_query_buckets: likewise.
     support_dropout: probability that an episode keeps only a random number of
       its latest support rows, zero included; at zero it also forgets the
@@ -149,7 +150,8 @@ class InnerLoopConfig:
     first_order: drops the second derivatives (FOMAML).
     implementation: 'low_rank' keeps adapted kernels as factors, 'plain' whole,
       'auto' takes what is cheaper for each kernel; the numbers are the same.
-    remat: recomputes inner steps in the backward pass: less memory, more time.
+    remat: recomputes inner steps in the backward pass: less memory, more time
+      on GPU and TPU; XLA's CPU compiler keeps them all the same.
   """
 
   num_steps: int = 2
@@ -193,9 +195,9 @@ class TrainingConfig:
       saved.
     mesh_rows: devices along mesh axis `rows`, which embedding tables shard
       over; the rest form axis `tasks`.
-    memory_budget_bytes: on each device, for what a step holds besides its
-      state: a meta-batch that is predicted to need more is accumulated in
-      microbatches; 0 is no limit.
+    memory_budget_bytes: on each device, for what the meta-gradient holds
+      besides its result: a meta-batch that is predicted to need more is
+      accumulated in microbatches; 0 is no limit.
   """
 
   seed: int = 0

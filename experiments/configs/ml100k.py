@@ -23,7 +23,10 @@ def get_config() -> config_dict.ConfigDict:
           split='within_entity', test_fraction=0.2, new_entity_fraction=0.1
       ),
       episodes=config_lib.EpisodeConfig(
-          tasks_per_step=64, support_buckets=(32,), query_buckets=(16,)
+          tasks_per_step=64,
+          support_buckets=(32,),
+          num_support_buckets=1,  # Most supports are full.
+          query_buckets=(16,),
       ),
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=4.0, prior_rows=8.0

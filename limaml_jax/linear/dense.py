@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from limaml_jax.linear import low_rank
+from limaml_jax.linear import low_rank_kernel
 
 
 def to_compute_dtype(rows: jax.Array, compute_dtype: str) -> jax.Array:
@@ -39,7 +39,7 @@ class Dense(nn.Module):
 
   def __call__(self, rows: jax.Array) -> jax.Array:
     """Maps rows, [..., in], to [..., out]."""
-    return self.add_bias(low_rank.matmul(rows, self.kernel))
+    return self.add_bias(low_rank_kernel.matmul(rows, self.kernel))
 
   def add_bias(self, rows: jax.Array) -> jax.Array:
     """Adds b, where there is one."""
@@ -48,4 +48,4 @@ class Dense(nn.Module):
   def part(self, rows: jax.Array, first: int) -> jax.Array:
     """Multiplies with rows [first, first + n) of W alone, for n inputs."""
     kernel = self.kernel[first : first + rows.shape[-1]]
-    return low_rank.matmul(rows, kernel)
+    return low_rank_kernel.matmul(rows, kernel)

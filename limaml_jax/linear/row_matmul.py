@@ -6,6 +6,7 @@ transposed copy of every activation. This primitive folds mapped axes into rows,
 so that forward and backward are plain products of two matrices.
 """
 
+import functools
 import math
 
 import jax
@@ -20,38 +21,44 @@ _PRIMITIVE = core.Primitive('row_matmul')
 
 def row_matmul(rows: jax.Array, kernel: jax.Array) -> jax.Array:
   """Returns rows @ kernel, [..., in] and [in, out] to [..., out]."""
-  return _PRIMITIVE.bind(rows, kernel)
+  # Read here: where it is lowered, jax.default_matmul_precision has ended.
+  precision = jax.config.jax_default_matmul_precision  # pyrefly: ignore
+  return _PRIMITIVE.bind(rows, kernel, precision=precision)
 
 
-def _product(rows, kernel):
-  return jax.lax.dot_general(rows, kernel, (((rows.ndim - 1,), (0,)), ((), ())))
+def _product(rows, kernel, *, precision):
+  axes = (((rows.ndim - 1,), (0,)), ((), ()))
+  return jax.lax.dot_general(rows, kernel, axes, precision=precision)
 
 
-def _transpose_to_rows(cotangent, rows, kernel):
+def _transpose_to_rows(cotangent, rows, kernel, *, precision):
   del rows
-  return row_matmul(cotangent, kernel.T)
+  return _PRIMITIVE.bind(cotangent, kernel.T, precision=precision)
 
 
-def _transpose_to_kernel(cotangent, rows, kernel):
+def _transpose_to_kernel(cotangent, rows, kernel, *, precision):
   del kernel
-  axes = tuple(range(rows.ndim - 1))
-  return jax.lax.dot_general(rows, cotangent, ((axes, axes), ((), ())))
+  leading = tuple(range(rows.ndim - 1))
+  axes = ((leading, leading), ((), ()))
+  return jax.lax.dot_general(rows, cotangent, axes, precision=precision)
 
 
-def _batch(operands, axes):
+def _batch(operands, axes, *, precision):
   rows, kernel = operands
   rows_axis, kernel_axis = axes
   if kernel_axis is not None:  # A kernel per task: nothing to share.
-    return jax.vmap(_product, in_axes=axes)(rows, kernel), 0
+    product = functools.partial(_product, precision=precision)
+    return jax.vmap(product, in_axes=axes)(rows, kernel), 0
   rows = jnp.moveaxis(rows, rows_axis, 0)
   *mapped, num_inputs = rows.shape
-  flat = row_matmul(rows.reshape(math.prod(mapped), num_inputs), kernel)
-  return flat.reshape(*mapped, kernel.shape[1]), 0
+  flat = rows.reshape(math.prod(mapped), num_inputs)
+  product = _PRIMITIVE.bind(flat, kernel, precision=precision)
+  return product.reshape(*mapped, kernel.shape[1]), 0
 
 
-_PRIMITIVE.def_impl(jax.jit(_product))
+_PRIMITIVE.def_impl(jax.jit(_product, static_argnames='precision'))
 _PRIMITIVE.def_abstract_eval(
-    lambda rows, kernel: jax.core.ShapedArray(
+    lambda rows, kernel, precision: jax.core.ShapedArray(
         (*rows.shape[:-1], kernel.shape[1]), rows.dtype
     )
 )

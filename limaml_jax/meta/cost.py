@@ -122,7 +122,7 @@ def describe(plan: Plan) -> str:
   by_factors = ', '.join(plan.low_rank) or 'none'
   ratio = plan.plain_cost.time / max(plan.low_rank_cost.time, 1)
   text = (
-      f'adapts by factors: {by_factors}; predicted for the meta block, a task: '
+      f'adapts by factors: {by_factors}; predicted for dense kernels, a task: '
       f'{plan.low_rank_cost.flops / 1e6:.3g} Mflop and '
       f'{plan.low_rank_cost.bytes / 1e6:.3g} MB, plain '
       f'{plan.plain_cost.flops / 1e6:.3g} and '

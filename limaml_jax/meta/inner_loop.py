@@ -86,7 +86,7 @@ def plan(
     implementation: str,
 ) -> cost.Plan:
   """Chooses how each kernel adapts, from shapes alone; arguments as `adapt`."""
-  if implementation == 'plain' or not num_steps:
+  if not num_steps:
     return cost.choose({}, refused={}, num_steps=0, implementation='plain')
   num_rows, refused = low_rank.find_kernels(
       meta_params, global_params, support, loss_fn=loss_fn

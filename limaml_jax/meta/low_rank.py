@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from limaml_jax import types
-from limaml_jax.linear import low_rank
+from limaml_jax.linear import low_rank_kernel
 from limaml_jax.meta import plain
 
 # Where an array lies in the parameters, e.g. "['user']['Dense_0']['kernel']".
@@ -35,7 +35,7 @@ def adapt(
   """Runs K gradient steps on the meta block of a single task.
 
   As `plain.adapt`, but the kernels named in `num_rows` come back as
-  `LowRankKernel`, which `linear.low_rank.matmul` and `@` apply.
+  `LowRankKernel`, which `linear.low_rank_kernel.matmul` and `@` apply.
 
   Args:
     meta_params: shared initialization of the meta block.
@@ -78,24 +78,33 @@ def find_kernels(
   Such a kernel is a matrix that the loss reads once, as `rows @ kernel`.
 
   Returns:
-    R of each of them, and of each other matrix why not.
+    R of each of them, and of each other array of two axes or more why not.
   """
   num_rows, refused = {}, {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(meta_params):
-    if leaf.ndim != 2:
-      continue
     name = jax.tree_util.keystr(path)
-    probe = low_rank.Probe(leaf)
-    probed_loss = functools.partial(_probed_loss, name, probe, loss_fn)
+    if leaf.ndim < 2:
+      continue
+    if leaf.ndim > 2:
+      refused[name] = f'has {leaf.ndim} axes'
+      continue
+    probed_loss = functools.partial(
+        _probed_loss, name, low_rank_kernel.Probe(leaf), loss_fn
+    )
     try:
-      jax.eval_shape(probed_loss, meta_params, global_params, support)
-    except (TypeError, AttributeError) as error:
+      traced = jax.make_jaxpr(probed_loss)(meta_params, global_params, support)
+      met = low_rank_kernel.count_rows(traced.jaxpr)
+    except (
+        TypeError, AttributeError, ValueError, NotImplementedError
+    ) as error:  # fmt: skip
+      # Whatever a loss does to a kernel that it cannot do to a probe. What is
+      # wrong with the loss itself will be said when it runs plainly.
       refused[name] = str(error).partition('\n')[0]
       continue
-    if len(probe.num_rows) == 1:
-      num_rows[name] = probe.num_rows[0]
+    if len(met) == 1:
+      num_rows[name] = met[0]
     else:
-      refused[name] = f'meets rows {len(probe.num_rows)} times, not once'
+      refused[name] = f'is applied {len(met)} times, not once'
   return num_rows, refused
 
 
@@ -113,7 +122,7 @@ def _map(
     *others: types.Params,
 ) -> types.Params:
   """Maps function(leaf, ..., R or 0) over parameters, kernels being leaves."""
-  is_kernel = lambda leaf: isinstance(leaf, low_rank.LowRankKernel)
+  is_kernel = lambda leaf: isinstance(leaf, low_rank_kernel.LowRankKernel)
   leaves, structure = jax.tree_util.tree_flatten_with_path(
       first, is_leaf=is_kernel
   )
@@ -128,11 +137,11 @@ def _map(
 
 
 def _start(leaf, num_rows):
-  return low_rank.LowRankKernel(leaf) if num_rows else leaf
+  return low_rank_kernel.LowRankKernel(leaf) if num_rows else leaf
 
 
 def _wanted(leaf, num_rows):
-  return low_rank.zeros(num_rows, leaf.shared) if num_rows else leaf
+  return low_rank_kernel.zeros(num_rows, leaf.shared) if num_rows else leaf
 
 
 def _insert(leaf, wanted, num_rows):

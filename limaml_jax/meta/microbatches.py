@@ -59,17 +59,23 @@ def make_meta_gradient(
 
 
 def choose_number(
-    num_tasks: int, *, temp_bytes: int, budget_bytes: int
+    num_tasks: int,
+    predict_bytes: Callable[[int], int],
+    *,
+    budget_bytes: int,
 ) -> int:
   """Returns the smallest number of microbatches that keeps to the budget.
 
   Args:
     num_tasks: T that one device holds, which the number divides.
-    temp_bytes: of T tasks at once.
-    budget_bytes: for what is held at once; 0 is no limit.
+    predict_bytes: what so many microbatches would hold at once.
+    budget_bytes: for what is held at once; where no number keeps to it, T is
+      returned.
   """
-  if not budget_bytes:
-    return 1
-  divisors = [n for n in range(1, num_tasks + 1) if num_tasks % n == 0]
-  enough = (n for n in divisors if temp_bytes <= n * budget_bytes)
-  return next(enough, num_tasks)
+  at_least = predict_bytes(1) / budget_bytes  # Nothing shrinks faster.
+  for number in range(1, num_tasks):
+    if num_tasks % number or number < at_least:
+      continue
+    if predict_bytes(number) <= budget_bytes:
+      return number
+  return num_tasks

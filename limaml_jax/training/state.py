@@ -1,6 +1,8 @@
 """State of meta-training, and the outer update that moves it by one step."""
 
 from collections.abc import Callable
+import functools
+import logging
 from typing import NamedTuple
 from typing import cast
 
@@ -14,6 +16,8 @@ from limaml_jax.meta import outer_loop
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import program
 from limaml_jax.training import table_rows
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class TrainState(NamedTuple):
@@ -179,11 +183,30 @@ def _num_microbatches(
 ) -> int:
   if not budget_bytes:
     return 1
-  whole = microbatches.make_meta_gradient(meta_loss_fn, num_microbatches=1)
-  predicted = program.predict(whole, params, episodes)
-  num_devices = mesh.shape['tasks']
-  return microbatches.choose_number(
+  num_devices = mesh.shape[mesh_lib.TASKS]
+
+  @functools.cache
+  def predict_bytes(number: int) -> int:
+    part = microbatches.make_meta_gradient(
+        meta_loss_fn, num_microbatches=number
+    )
+    whole = program.predict(part, params, episodes)
+    return whole.temp_bytes // num_devices
+
+  number = microbatches.choose_number(
       episodes.weight.shape[0] // num_devices,
-      temp_bytes=predicted.temp_bytes // num_devices,
+      predict_bytes,
       budget_bytes=budget_bytes,
   )
+  level = logging.INFO
+  if predict_bytes(number) > budget_bytes:
+    level = logging.WARNING
+  _LOGGER.log(
+      level,
+      'Meta-gradient in %d microbatches, predicted to hold %.3g MB on a device '
+      'of %.3g MB allowed (training.memory_budget_bytes)',
+      number,
+      predict_bytes(number) / 1e6,
+      budget_bytes / 1e6,
+  )
+  return number

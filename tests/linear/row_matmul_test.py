@@ -57,6 +57,13 @@ class RowMatmulTest(parameterized.TestCase):
     found = jax.vmap(row_matmul.row_matmul, in_axes=(0, None))(rows, kernel)
     chex.assert_trees_all_equal(found, jnp.zeros((3, num_rows, 5)))
 
+  def test_keeps_to_the_precision_asked_for(self):
+    mapped = jax.jit(jax.vmap(row_matmul.row_matmul, in_axes=(0, None)))
+    with jax.default_matmul_precision('highest'):
+      asked = mapped.lower(_ROWS, _KERNEL).as_text()
+    self.assertIn('HIGHEST', asked)
+    self.assertNotIn('HIGHEST', mapped.lower(_ROWS, _KERNEL).as_text())
+
   def test_mapping_along_another_axis(self):
     rows = np.moveaxis(_ROWS, 0, -1)
     mapped = jax.vmap(row_matmul.row_matmul, in_axes=(2, None))

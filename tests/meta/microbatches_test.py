@@ -30,18 +30,19 @@ class MakeMetaGradientTest(parameterized.TestCase):
 class ChooseNumberTest(parameterized.TestCase):
 
   @parameterized.parameters(
-      (100, 0, 1),  # No limit.
-      (100, 100, 1),
-      (100, 99, 2),
-      (100, 34, 3),
-      (100, 20, 6),  # 5 would do, but does not divide 12.
-      (100, 1, 12),  # Nothing smaller than a task.
+      (110, 1),
+      (109, 2),
+      (59, 3),
+      (30, 6),  # 5 would hold 30, but does not divide 12.
+      (18, 12),
+      (1, 12),  # Nothing smaller than a task.
   )
   def test_is_the_smallest_divisor_that_keeps_to_the_budget(
-      self, temp_bytes, budget, expected
+      self, budget, expected
   ):
+    # 10 bytes do not shrink.
     found = microbatches.choose_number(
-        12, temp_bytes=temp_bytes, budget_bytes=budget
+        12, lambda number: 10 + 100 // number, budget_bytes=budget
     )
     self.assertEqual(found, expected)
 

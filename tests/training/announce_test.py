@@ -72,6 +72,31 @@ class LogTest(absltest.TestCase):
     self.assertIn('joint training', message)
 
 
+class MemoryBudgetTest(absltest.TestCase):
+
+  def log_of(self, budget_bytes):
+    workdir = pathlib.Path(self.create_tempdir().full_path)
+    with self.assertLogs('limaml_jax', 'INFO') as logs:
+      small_run.train(
+          workdir, stop_after=1, training__memory_budget_bytes=budget_bytes
+      )
+    return [
+        (r.levelname, r.getMessage())
+        for r in logs.records
+        if 'microbatches' in r.getMessage()
+    ]
+
+  def test_enough_is_one_microbatch(self):
+    ((level, message),) = self.log_of(10**9)
+    self.assertEqual(level, 'INFO')
+    self.assertIn('in 1 microbatches', message)
+
+  def test_too_little_is_a_task_at_a_time_and_a_warning(self):
+    ((level, message),) = self.log_of(1)
+    self.assertEqual(level, 'WARNING')
+    self.assertIn('in 8 microbatches', message)
+
+
 class EquivalentSettingsTest(parameterized.TestCase):
   """Settings of how to compute leave what is computed."""
 

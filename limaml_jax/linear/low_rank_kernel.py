@@ -44,7 +44,10 @@ class LowRankKernel(NamedTuple):
   changes: tuple[Factors, ...] = ()
   gradient: Factors | None = None
 
+  __array_ufunc__ = None  # numpy's @ leaves it to us.
+
   def __rmatmul__(self, rows: jax.Array) -> jax.Array:
+    rows = jnp.asarray(rows)
     product = row_matmul.row_matmul(rows, self.shared.astype(rows.dtype))
     change = sum(_apply(rows, factors) for factors in self.changes)
     product += jnp.asarray(change, product.dtype)
@@ -55,9 +58,10 @@ class LowRankKernel(NamedTuple):
 
 def matmul(rows: jax.Array, kernel: jax.Array | LowRankKernel) -> jax.Array:
   """Returns rows @ kernel, [..., in] to [..., out], in the dtype of rows."""
-  if isinstance(kernel, jax.Array):
-    return row_matmul.row_matmul(rows, kernel.astype(rows.dtype))
-  return rows @ kernel
+  rows = jnp.asarray(rows)
+  if isinstance(kernel, LowRankKernel | Probe):
+    return rows @ kernel
+  return row_matmul.row_matmul(rows, jnp.asarray(kernel, rows.dtype))
 
 
 def zeros(num_rows: int, kernel: jax.Array) -> Factors:
@@ -69,11 +73,12 @@ def zeros(num_rows: int, kernel: jax.Array) -> Factors:
 
 
 def _apply(rows: jax.Array, factors: Factors) -> jax.Array:
-  """Returns rows X^T D, [R, out]."""
+  """Returns rows X^T D, [..., out]."""
   inputs, cotangents = factors
   rows = rows.astype(inputs.dtype)
-  if rows.shape[0] == inputs.shape[0] == 1:  # Sums fuse, tiny products do not.
-    return jnp.sum(rows * inputs) * cotangents
+  if rows.ndim == 2 and rows.shape[0] == inputs.shape[0] == 1:
+    # Sums are fused, tiny products are not.
+    return jnp.sum(rows * inputs, axis=-1, keepdims=True) * cotangents
   return (rows @ inputs.T) @ cotangents
 
 
@@ -99,30 +104,47 @@ _record.defvjp(_record_forward, _record_backward)
 
 
 class Probe:
-  """Stands for a kernel during tracing, and notes the rows that it meets.
+  """Stands for a kernel during tracing, and leaves a mark where it is applied.
 
-  Whatever else is done to it than `rows @ kernel` raises a TypeError.
+  Whatever else is done to it than `rows @ kernel` raises.
   """
+
+  __array_ufunc__ = None
 
   def __init__(self, kernel: jax.Array):
     self.shape = kernel.shape
     self.dtype = kernel.dtype
-    self.num_rows: list[int] = []
 
   def __rmatmul__(self, rows: jax.Array) -> jax.Array:
     if rows.ndim != 2:
       raise TypeError(f'meets rows of shape {rows.shape}, not [R, in]')
-    self.num_rows.append(rows.shape[0])
-    return jnp.zeros((rows.shape[0], self.shape[1]), rows.dtype) + (
-        _NOT_MAPPED.bind(rows)[:, :1]
-    )
+    marked = _MARK.bind(jnp.asarray(rows), num_rows=rows.shape[0])
+    return jnp.zeros((rows.shape[0], self.shape[1]), rows.dtype) + marked[:, :1]
 
 
-def _refuse_mapping(operands, axes):
+def count_rows(jaxpr: core.Jaxpr) -> list[int]:
+  """Returns R of each application of a `Probe` in a traced program.
+
+  Raises:
+    TypeError: if one runs an unknown number of times, in a loop or a branch.
+  """
+  num_rows = []
+  for equation in jaxpr.eqns:
+    if equation.primitive is _MARK:
+      num_rows.append(equation.params['num_rows'])
+    for inner in core.jaxprs_in_params(equation.params):
+      inside = count_rows(inner)
+      if inside and equation.primitive.name in ('scan', 'while', 'cond'):
+        raise TypeError(f'is applied inside a {equation.primitive.name}')
+      num_rows += inside
+  return num_rows
+
+
+def _refuse_mapping(operands, axes, *, num_rows):
   raise TypeError('is applied under jax.vmap; apply it to all rows at once')
 
 
 # The identity, which no row-wise vmap may see: it would sum the rows' factors.
-_NOT_MAPPED = core.Primitive('not_mapped')
-_NOT_MAPPED.def_abstract_eval(lambda rows: rows)
-batching.primitive_batchers[_NOT_MAPPED] = _refuse_mapping
+_MARK = core.Primitive('probe_mark')
+_MARK.def_abstract_eval(lambda rows, num_rows: rows)
+batching.primitive_batchers[_MARK] = _refuse_mapping
