@@ -4,8 +4,8 @@ XLA fuses elementwise operations into their consumers. What it does write to
 memory are the operands and results of matrix products, reductions, gathers and
 loops. Those are the buffers here; each lives from where it is made to where it
 is last read, through whatever was fused between. The largest sum of living
-buffers is the prediction. On CPU it comes within a quarter of XLA's own figure
-for the outer update (docs/low_rank_inner_loop.md).
+buffers is the prediction. How near it comes to XLA's own figure on CPU is told
+in docs/low_rank_inner_loop.md.
 """
 
 from collections.abc import Callable
