@@ -16,46 +16,62 @@ MetaGradientFn = Callable[
 
 
 def make_meta_gradient(
-    meta_loss: outer_loop.MetaLossFn, *, num_microbatches: int
+    meta_loss: outer_loop.MetaLossFn,
+    *,
+    num_microbatches: int,
+    axis: str | None = None,
 ) -> MetaGradientFn:
   """Returns the meta loss and its gradient, one microbatch after another.
 
   Args:
     meta_loss: of a meta-batch, leaves [T, ...].
     num_microbatches: a divisor of T; what is held at once shrinks by it.
+    axis: mesh axis that the tasks are divided over, where the function runs
+      under `jax.shard_map` on each device's own T. What devices found is
+      summed once, after the last microbatch.
   """
-  meta_gradient = jax.value_and_grad(meta_loss, has_aux=True)
-  if num_microbatches == 1:
-    return meta_gradient
+  value_and_gradient = jax.value_and_grad(meta_loss, has_aux=True)
+  to_sum = lambda tree: jax.lax.psum(tree, axis) if axis else tree
+  to_mean = lambda tree: jax.lax.pmean(tree, axis) if axis else tree
 
-  def split(leaf):
-    # Every nth task, so that each device has its share of every microbatch.
-    num_tasks, *rest = leaf.shape
-    each = num_tasks // num_microbatches
-    parts = leaf.reshape(each, num_microbatches, *rest)
-    return jnp.swapaxes(parts, 0, 1)
+  def meta_gradient(params, meta_batch):
+    total_weight = jnp.maximum(to_sum(jnp.sum(meta_batch.weight)), 1e-6)
 
-  def accumulated(params, meta_batch):
-    microbatches = jax.tree.map(split, meta_batch)
-    weights = jnp.sum(microbatches.weight, axis=1)
-    # Losses are means by weight, the meta loss and its gradient plain means.
-    shares = weights / jnp.maximum(jnp.sum(weights), 1e-6)
-
-    def add(total, part):
-      microbatch, share = part
-      (loss, losses), gradient = meta_gradient(params, microbatch)
+    def part(microbatch):
+      (loss, losses), gradient = value_and_gradient(params, microbatch)
+      # Losses are means by weight, the meta loss and its gradient plain means.
+      share = jnp.sum(microbatch.weight) / total_weight
       losses = jax.tree.map(lambda x: share * x, losses)
-      loss, gradient = jax.tree.map(
-          lambda x: x / num_microbatches, (loss, gradient)
-      )
-      return jax.tree.map(jnp.add, total, ((loss, losses), gradient)), None
+      return losses, _divide((loss, gradient), num_microbatches)
 
-    first = jax.tree.map(lambda x: x[0], microbatches)
-    shapes = jax.eval_shape(meta_gradient, params, first)
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    return jax.lax.scan(add, nothing, (microbatches, shares))[0]
+    losses, means = _sum_of_parts(part, meta_batch, num_microbatches)
+    loss, gradient = to_mean(means)
+    return (loss, to_sum(losses)), gradient
 
-  return accumulated
+  return meta_gradient
+
+
+def _divide(tree, number):
+  return jax.tree.map(lambda x: x / number, tree)
+
+
+def _sum_of_parts(function, meta_batch, num_parts):
+  """Returns the sum of function(part) over equal parts of the tasks."""
+  if num_parts == 1:
+    return function(meta_batch)
+  each = meta_batch.weight.shape[0] // num_parts
+  parts = jax.tree.map(
+      lambda leaf: leaf.reshape(num_parts, each, *leaf.shape[1:]), meta_batch
+  )
+  first = jax.tree.map(lambda leaf: leaf[0], parts)
+  nothing = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, first)
+  )
+  add = lambda total, part: (
+      jax.tree.map(jnp.add, total, function(part)),
+      None,
+  )
+  return jax.lax.scan(add, nothing, parts)[0]
 
 
 def choose_number(

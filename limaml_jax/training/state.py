@@ -1,8 +1,6 @@
 """State of meta-training, and the outer update that moves it by one step."""
 
 from collections.abc import Callable
-import functools
-import logging
 from typing import NamedTuple
 from typing import cast
 
@@ -11,13 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from limaml_jax import types
-from limaml_jax.meta import microbatches
 from limaml_jax.meta import outer_loop
 from limaml_jax.training import mesh as mesh_lib
-from limaml_jax.training import program
+from limaml_jax.training import meta_gradient as meta_gradient_lib
 from limaml_jax.training import table_rows
-
-_LOGGER = logging.getLogger(__name__)
 
 
 class TrainState(NamedTuple):
@@ -123,6 +118,9 @@ def make_meta_update(
   inner rates and the gathered rows of the embedding tables. Where it would
   need more than the budget, it is accumulated over microbatches.
   """
+  meta_gradient = meta_gradient_lib.make(
+      meta_loss_fn, mesh=mesh, memory_budget_bytes=memory_budget_bytes
+  )
 
   def meta_update(state, meta_batch):
     indexed = meta_batch._replace(
@@ -130,12 +128,6 @@ def make_meta_update(
     )
     gathered = table_rows.gather(state.params.tables, indexed)
     params = state.params._replace(tables=gathered.rows)
-    meta_gradient = microbatches.make_meta_gradient(
-        meta_loss_fn,
-        num_microbatches=_num_microbatches(
-            meta_loss_fn, params, gathered.episodes, mesh, memory_budget_bytes
-        ),
-    )
     (meta_loss, losses), grads = meta_gradient(params, gathered.episodes)
     dense = _without_tables(state.params)
     dense_grads = _without_tables(grads)
@@ -172,41 +164,3 @@ def make_meta_update(
       in_shardings=(shardings, mesh_lib.by_task(mesh)),
       out_shardings=(shardings, mesh_lib.replicated(mesh)),
   )
-
-
-def _num_microbatches(
-    meta_loss_fn: outer_loop.MetaLossFn,
-    params: types.BlockParams,
-    episodes: types.Episode,
-    mesh: jax.sharding.Mesh,
-    budget_bytes: int,
-) -> int:
-  if not budget_bytes:
-    return 1
-  num_devices = mesh.shape[mesh_lib.TASKS]
-
-  @functools.cache
-  def predict_bytes(number: int) -> int:
-    part = microbatches.make_meta_gradient(
-        meta_loss_fn, num_microbatches=number
-    )
-    whole = program.predict(part, params, episodes)
-    return whole.temp_bytes // num_devices
-
-  number = microbatches.choose_number(
-      episodes.weight.shape[0] // num_devices,
-      predict_bytes,
-      budget_bytes=budget_bytes,
-  )
-  level = logging.INFO
-  if predict_bytes(number) > budget_bytes:
-    level = logging.WARNING
-  _LOGGER.log(
-      level,
-      'Meta-gradient in %d microbatches, predicted to hold %.3g MB on a device '
-      'of %.3g MB allowed (training.memory_budget_bytes)',
-      number,
-      predict_bytes(number) / 1e6,
-      budget_bytes / 1e6,
-  )
-  return number

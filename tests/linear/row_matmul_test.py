@@ -49,7 +49,7 @@ class RowMatmulTest(parameterized.TestCase):
         for name, shapes in operations(jax.grad(total), _KERNEL)
         if name == 'dot_general'
     ]
-    self.assertEqual(products, [[(6, 4), (6, 5)]])
+    self.assertEqual(products, [[(6, 5), (6, 4)]])
 
   @parameterized.parameters((0, 4), (2, 0))
   def test_nothing_is_a_number_of_rows_or_inputs(self, num_rows, num_inputs):

@@ -95,6 +95,7 @@ def _shard(workdir: str) -> None:
     state = train(
         pathlib.Path(workdir) / f'mesh_rows_{mesh_rows}',
         training__mesh_rows=mesh_rows,
+        training__memory_budget_bytes=mesh_rows - 1,  # One task at a time.
     )
     found[f'mesh_rows_{mesh_rows}'] = {
         name: [table.shape[0], table.addressable_shards[0].data.shape[0]]
