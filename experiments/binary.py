@@ -4,6 +4,7 @@ Bad input ends in one line and exit status 1; a traceback is a bug.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import logging
 import os
@@ -27,20 +28,25 @@ _COMPILATION_CACHE = flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[], None], *, subject: str = '') -> None:
-  """Parses the flags and runs `main`.
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags, and runs what reads them."""
+  run_subject({'': main})
+
+
+def run_subject(mains: Mapping[str, Callable[[], None]]) -> None:
+  """Parses the flags, and runs the one that a word before them names.
 
   Args:
-    main: reads the flags.
-    subject: the one word that stands before the flags, where there is any.
+    mains: what reads the flags, by that word; '' is for no word.
   """
 
   def checked_main(argv: Sequence[str]) -> None:
-    expected = [subject] if subject else []
-    if argv[1:] != expected:
-      given = ' '.join(argv[1:]) or 'nothing'
-      wanted = f'"{subject}"' if subject else 'flags alone'
-      _fail(f'expected {wanted} as arguments, not {given}; see --help')
+    given = ' '.join(argv[1:])
+    if given not in mains:
+      words = ' or '.join(f'"{name}"' if name else 'none' for name in mains)
+      _fail(
+          f'expected as arguments {words}, not {given or "none"}; see --help'
+      )
     absl_logging.use_absl_handler()
     # Dependencies report their routine work at INFO; what we say is for people.
     logging.getLogger().setLevel(logging.WARNING)
@@ -50,7 +56,7 @@ def run(main: Callable[[], None], *, subject: str = '') -> None:
       jax.config.update('jax_compilation_cache_dir', str(path))
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
     try:
-      main()
+      mains[given]()
     except errors.InputError as error:
       _fail(str(error))
     except OSError as error:  # A disk, a folder, a permission.

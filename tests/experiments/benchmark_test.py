@@ -7,7 +7,7 @@ from absl.testing import parameterized
 import chex
 import jax
 
-from experiments import benchmark_cases
+from experiments.benchmark import cases
 from limaml_jax import config as config_lib
 from tests.experiments import commands
 
@@ -47,6 +47,8 @@ class BenchmarkTest(absltest.TestCase):
             ('plain', 'second', 2),
             ('low_rank', 'second', 1),
             ('low_rank', 'second', 2),
+            ('auto', 'second', 1),
+            ('auto', 'second', 2),
             ('joint_per_task', 'joint', 0),
             ('joint_per_sample', 'joint', 0),
         ],
@@ -54,7 +56,7 @@ class BenchmarkTest(absltest.TestCase):
 
   def test_bad_arguments_are_one_line(self):
     for arguments, message in (
-        ((), 'expected "inner_loop" as arguments, not nothing'),
+        ((), 'expected as arguments "inner_loop", not none'),
         (('outer_loop',), 'not outer_loop'),
         (('inner_loop', '--cases=none'), 'no case none; choose from reference'),
         (('inner_loop', '--num_steps=x'), '--num_steps=x: must be whole'),
@@ -76,20 +78,21 @@ class BenchmarkTest(absltest.TestCase):
 
 class CasesTest(parameterized.TestCase):
 
-  @parameterized.parameters(*(case.name for case in benchmark_cases.CASES))
+  @parameterized.parameters(*(case.name for case in cases.CASES))
   def test_implementations_take_the_same_step(self, name):
-    (case,) = (c for c in benchmark_cases.CASES if c.name == name)
-    small = benchmark_cases.Case(
+    (case,) = (c for c in cases.CASES if c.name == name)
+    small = cases.Case(
         **{**vars(case), 'num_tasks': 4, 'meta_widths': (16, 8)}
     )
-    params = benchmark_cases.make_params(small)
-    batch = benchmark_cases.make_batch(small)
+    params = cases.make_params(small)
+    batch = cases.make_batch(small)
     outcomes = []
     for implementation in ('plain', 'low_rank'):
       config = config_lib.InnerLoopConfig(
           num_steps=2, learning_rate=0.1, implementation=implementation
       )
-      step = jax.jit(benchmark_cases.make_step(small, config))
+      loss = cases.make_meta_loss(small, config)
+      step = jax.jit(jax.value_and_grad(loss, has_aux=True))
       outcomes.append(step(params, batch))
     chex.assert_trees_all_close(*outcomes, rtol=1e-4, atol=1e-6)
 

@@ -5,7 +5,7 @@ from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 
-from experiments import benchmark_cases
+from experiments.benchmark import cases
 from limaml_jax import config as config_lib
 from limaml_jax.training import program
 
@@ -47,7 +47,7 @@ class PredictTest(parameterized.TestCase):
     self.assertEqual(found.temp_bytes, 192 + 4)  # The product, and its sum.
 
   @parameterized.product(
-      case=[c for c in benchmark_cases.CASES if c.name != 'wide'],
+      case=[c for c in cases.CASES if c.name != 'wide'],
       implementation=('plain', 'low_rank'),
       num_steps=(1, 3),
   )
@@ -55,7 +55,7 @@ class PredictTest(parameterized.TestCase):
       self, case, implementation, num_steps
   ):
     case = dataclasses.replace(case, num_tasks=64)
-    step = benchmark_cases.make_step(
+    loss = cases.make_meta_loss(
         case,
         config_lib.InnerLoopConfig(
             num_steps=num_steps,
@@ -63,8 +63,9 @@ class PredictTest(parameterized.TestCase):
             implementation=implementation,
         ),
     )
-    params = benchmark_cases.make_params(case)
-    batch = benchmark_cases.make_batch(case)
+    step = jax.value_and_grad(loss, has_aux=True)
+    params = cases.make_params(case)
+    batch = cases.make_batch(case)
     compiled = jax.jit(step).lower(params, batch).compile()
     actual = compiled.memory_analysis().temp_size_in_bytes
     predicted = program.predict(step, params, batch).temp_bytes

@@ -1,10 +1,9 @@
-"""The cases of the benchmark: shapes, random tasks, and one step of each.
+"""The cases of the benchmark: shapes, random tasks, and the loss of each.
 
-A step is one value and gradient of the meta loss over T tasks, with the blocks
-and the inner loop of the library; its inputs are vectors, so no table is read.
+The loss is the library's, with its blocks and its inner loop; its inputs are
+vectors, so no table is read.
 """
 
-from collections.abc import Callable
 import dataclasses
 import functools
 
@@ -36,6 +35,7 @@ class Case:
     features: F of the global block.
     meta_widths: of the meta block; the last is E.
     global_widths: of the global block, without the logit.
+    wide: the global block has a linear path, too.
     per_sample: R = S instead of 1.
   """
 
@@ -47,6 +47,7 @@ class Case:
   features: int = 64
   meta_widths: tuple[int, ...] = (512, 256, 64)
   global_widths: tuple[int, ...] = (256, 128)
+  wide: bool = False
   per_sample: bool = False
 
 
@@ -62,6 +63,7 @@ CASES = (
         features=65,
         meta_widths=(64, 32),
         global_widths=(128, 64),
+        wide=True,
     ),
 )
 
@@ -113,8 +115,10 @@ def make_params(case: Case) -> types.BlockParams:
   )
 
 
-def make_step(case: Case, config: config_lib.InnerLoopConfig) -> Callable:
-  """Returns (parameters, tasks) -> ((meta loss, losses), meta-gradient)."""
+def make_meta_loss(
+    case: Case, config: config_lib.InnerLoopConfig
+) -> outer_loop.MetaLossFn:
+  """Returns (parameters, tasks) -> (meta loss, losses)."""
   meta_config, global_config = _configs(case)
   prepare_row = functools.partial(global_block.prepare, config=global_config)
   logit = functools.partial(global_block.apply, config=global_config)
@@ -130,17 +134,16 @@ def make_step(case: Case, config: config_lib.InnerLoopConfig) -> Callable:
     rows = meta_block.apply(meta_params[_ENTITY], inputs, config=meta_config)
     return {_ENTITY: rows}
 
-  meta_loss = outer_loop.make_meta_loss(
+  return outer_loop.make_meta_loss(
       encode=encode,
       loss_fn=task_loss.make_task_loss(embed, logit),
       query_loss_fn=task_loss.make_query_loss(embed, logit, pooling='latest'),
       config=config,
   )
-  return jax.value_and_grad(meta_loss, has_aux=True)
 
 
-def make_joint_step(case: Case) -> Callable:
-  """Returns a step of ordinary training on the rows of both sets together.
+def make_joint_loss(case: Case) -> outer_loop.MetaLossFn:
+  """Returns the loss of ordinary training on the rows of both sets together.
 
   The meta block runs once per task, or in a per-sample case once per row.
   """
@@ -180,9 +183,10 @@ def make_joint_step(case: Case) -> Callable:
     losses = jax.vmap(task_loss_of, in_axes=(None, 0, 0, 0))(
         params, inputs, both('features'), both('labels')
     )
-    return jnp.mean(losses)
+    loss = jnp.mean(losses)
+    return loss, outer_loop.MetaLosses(loss, jnp.zeros(0))
 
-  return jax.value_and_grad(joint_loss)
+  return joint_loss
 
 
 def _configs(
@@ -191,5 +195,5 @@ def _configs(
   *widths, size = case.meta_widths
   return (
       config_lib.MetaBlockConfig(widths=tuple(widths), embedding_size=size),
-      config_lib.GlobalBlockConfig(widths=case.global_widths, wide=False),
+      config_lib.GlobalBlockConfig(widths=case.global_widths, wide=case.wide),
   )

@@ -1,0 +1,15 @@
+"""Times what users pay for, and prints a JSON line for each figure.
+
+    python -m experiments.benchmark inner_loop --help
+"""
+
+from absl import flags
+
+from experiments import binary
+from experiments.benchmark import inner_loop
+
+flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(inner_loop)
+
+if __name__ == '__main__':
+  binary.run_subject({'inner_loop': inner_loop.main})
