@@ -170,7 +170,9 @@ class OuterLoopConfig:
   Attributes:
     num_epochs: passes over the training rows, each a query row once.
     learning_rate: peak rate of Adam for the dense parameters.
-    table_learning_rate: peak rate of Adam for gathered table rows.
+    table_optimizer: of gathered table rows: 'adam', or 'row_wise_adagrad',
+      which keeps one number for each row instead of two for each weight.
+    table_learning_rate: peak rate of that optimizer.
     weight_decay: decoupled, of dense kernels and of gathered table rows.
     warmup_fraction: of all steps, linear; then cosine decay to a tenth.
     gradient_clip: global norm of the dense gradient.
@@ -178,6 +180,7 @@ class OuterLoopConfig:
 
   num_epochs: int = 3
   learning_rate: float = 2e-3
+  table_optimizer: str = 'adam'
   table_learning_rate: float = 2e-3
   weight_decay: float = 1e-4
   warmup_fraction: float = 0.05
@@ -197,8 +200,8 @@ class TrainingConfig:
       over; the rest form axis `tasks`.
     memory_budget_bytes: on each device, for what the meta-gradient holds
       besides its result: a meta-batch that is predicted to need more is
-      accumulated in microbatches; 0 is 32 MiB on CPUs, where a step runs
-      fastest near the caches, and no limit elsewhere.
+      accumulated in microbatches; 0 is about 32 MB on CPUs, where a step
+      runs fastest near the caches, and no limit elsewhere.
   """
 
   seed: int = 0

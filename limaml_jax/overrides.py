@@ -19,6 +19,7 @@ _CHOICES = {
     'model.meta_block.compute_dtype': ('float32', 'bfloat16'),
     'model.global_block.compute_dtype': ('float32', 'bfloat16'),
     'inner_loop.implementation': ('auto', 'plain', 'low_rank'),
+    'outer_loop.table_optimizer': ('adam', 'row_wise_adagrad'),
 }
 
 _POSITIVE = (

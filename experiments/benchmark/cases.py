@@ -178,7 +178,7 @@ def make_joint_loss(case: Case) -> outer_loop.MetaLossFn:
     if case.per_sample:
       num_rows = case.support + case.query
       inputs = jnp.broadcast_to(
-          inputs[:, :1], (case.num_tasks, num_rows, case.meta_features)
+          inputs[:, :1], (inputs.shape[0], num_rows, case.meta_features)
       )
     losses = jax.vmap(task_loss_of, in_axes=(None, 0, 0, 0))(
         params, inputs, both('features'), both('labels')

@@ -88,10 +88,23 @@ def choose_number(
     budget_bytes: for what is held at once; where no number keeps to it, T is
       returned.
   """
-  at_least = predict_bytes(1) / budget_bytes  # Nothing shrinks faster.
-  for number in range(1, num_tasks):
-    if num_tasks % number or number < at_least:
-      continue
-    if predict_bytes(number) <= budget_bytes:
-      return number
-  return num_tasks
+  number = choose_near(num_tasks, predict_bytes(1), budget_bytes=budget_bytes)
+  while number < num_tasks and predict_bytes(number) > budget_bytes:
+    number = _next_divisor(num_tasks, number + 1)
+  return number
+
+
+def choose_near(num_tasks: int, whole_bytes: int, *, budget_bytes: int) -> int:
+  """Returns a number that comes near the budget: part of it never shrinks.
+
+  Args:
+    num_tasks: T that one device holds, which the number divides.
+    whole_bytes: what one microbatch of all tasks would hold.
+    budget_bytes: for what is held at once.
+  """
+  return _next_divisor(num_tasks, whole_bytes / budget_bytes)
+
+
+def _next_divisor(number: int, at_least: float) -> int:
+  divisors = (n for n in range(1, number) if number % n == 0 and n >= at_least)
+  return next(divisors, number)

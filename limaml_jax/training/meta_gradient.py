@@ -15,7 +15,7 @@ from limaml_jax.training import program
 _LOGGER = logging.getLogger(__name__)
 
 # On CPUs a step runs fastest while what it holds stays near the caches.
-_CPU_BUDGET_BYTES = 32 * 2**20
+_CPU_BYTES = 32 * 10**6
 
 
 def make(
@@ -63,17 +63,17 @@ def make(
 def _num_microbatches(
     meta_batch: types.Episode, predict_bytes, mesh, budget_bytes
 ) -> int:
-  on_cpu = mesh.devices.flat[0].platform == 'cpu'
-  if not budget_bytes and on_cpu:
-    budget_bytes = _CPU_BUDGET_BYTES
+  num_tasks = meta_batch.weight.shape[0] // mesh.shape[mesh_lib.TASKS]
   number, allowed = 1, 'as much as there is'
   if budget_bytes:
     number = microbatches.choose_number(
-        meta_batch.weight.shape[0] // mesh.shape[mesh_lib.TASKS],
-        predict_bytes,
-        budget_bytes=budget_bytes,
+        num_tasks, predict_bytes, budget_bytes=budget_bytes
     )
     allowed = f'{budget_bytes / 1e6:.3g} MB'
+  elif mesh.devices.flat[0].platform == 'cpu':
+    number = microbatches.choose_near(
+        num_tasks, predict_bytes(1), budget_bytes=_CPU_BYTES
+    )
   exceeds = budget_bytes and predict_bytes(number) > budget_bytes
   _LOGGER.log(
       logging.WARNING if exceeds else logging.INFO,

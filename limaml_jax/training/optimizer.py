@@ -1,6 +1,9 @@
 """Optimizers of the outer loop: one for dense parameters, one for tables."""
 
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 import optax
 
 from limaml_jax import config as config_lib
@@ -44,8 +47,50 @@ def dense_optimizer(
 def table_optimizer(
     config: config_lib.OuterLoopConfig, num_steps: int
 ) -> optax.GradientTransformation:
-  """AdamW for gathered table rows; elementwise, so rows are independent."""
-  return optax.adamw(
-      _schedule(config.table_learning_rate, num_steps, config),
-      weight_decay=config.weight_decay,
+  """Optimizer for gathered table rows, each of which it steps by itself."""
+  scalings = {
+      'adam': optax.scale_by_adam,
+      'row_wise_adagrad': scale_by_row_wise_adagrad,
+  }
+  return optax.chain(
+      scalings[config.table_optimizer](),
+      optax.add_decayed_weights(config.weight_decay),
+      optax.scale_by_learning_rate(
+          _schedule(config.table_learning_rate, num_steps, config)
+      ),
   )
+
+
+class RowWiseAdagradState(NamedTuple):
+  """State of `scale_by_row_wise_adagrad`.
+
+  Attributes:
+    sums: of each row's mean squared gradients so far, [V, 1].
+  """
+
+  sums: jax.Array
+
+
+def scale_by_row_wise_adagrad(
+    eps: float = 1e-8,
+) -> optax.GradientTransformation:
+  """Divides a row's gradient by the root of what its mean squares sum to.
+
+  One number of state for each row, whatever its dimension (Gupta et al. 2014,
+  Training highly multiclass classifiers). A row's first step is of the size
+  of the learning rate, as Adam's.
+
+  Args:
+    eps: keeps a row without gradients where it is.
+  """
+
+  def init(table):
+    return RowWiseAdagradState(jnp.zeros((table.shape[0], 1), table.dtype))
+
+  def update(gradient, state, params=None):
+    del params
+    squares = jnp.mean(jnp.square(gradient), axis=-1, keepdims=True)
+    sums = state.sums + squares
+    return gradient / (jnp.sqrt(sums) + eps), RowWiseAdagradState(sums)
+
+  return optax.GradientTransformation(init, update)

@@ -54,10 +54,34 @@ class BenchmarkTest(absltest.TestCase):
         ],
     )
 
+  def test_what_a_step_holds_does_not_grow_with_the_table(self):
+    result = commands.run(
+        'benchmark',
+        'table',
+        '--rows=5000,50000',
+        '--table_tasks=8',
+        '--table_repeats=1',
+        '--compilation_cache=',
+    )
+    self.assertEqual(result.returncode, 0, result.stderr[-3000:])
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    numbers_of_state = {'adam': 2 * 16, 'row_wise_adagrad': 1}
+    self.assertEqual(
+        [(r['table_optimizer'], r['rows']) for r in records],
+        [(name, n) for name in numbers_of_state for n in (5000, 50000)],
+    )
+    for small, large in (records[:2], records[2:]):
+      self.assertGreater(small['step_ms_median'], 0)
+      self.assertLess(large['temp_bytes'], small['temp_bytes'] + 50000)
+      grown = large['state_bytes'] - small['state_bytes']
+      numbers = numbers_of_state[large['table_optimizer']]
+      self.assertEqual(grown, 45000 * numbers * 4)
+
   def test_bad_arguments_are_one_line(self):
     for arguments, message in (
-        ((), 'expected as arguments "inner_loop", not none'),
+        ((), 'expected as arguments "inner_loop" or "table", not none'),
         (('outer_loop',), 'not outer_loop'),
+        (('table', '--rows=1'), '--rows=1: must be whole numbers above 1'),
         (('inner_loop', '--cases=none'), 'no case none; choose from reference'),
         (('inner_loop', '--num_steps=x'), '--num_steps=x: must be whole'),
         (('inner_loop', '--implementations=fast'), 'there is no fast'),

@@ -46,6 +46,11 @@ class ChooseNumberTest(parameterized.TestCase):
     )
     self.assertEqual(found, expected)
 
+  @parameterized.parameters((110, 1), (109, 2), (55, 2), (54, 3), (1, 12))
+  def test_near_the_budget_is_by_what_the_whole_holds(self, budget, expected):
+    found = microbatches.choose_near(12, 110, budget_bytes=budget)
+    self.assertEqual(found, expected)
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -70,5 +70,33 @@ class OptimizerTest(absltest.TestCase):
     chex.assert_trees_all_close(mean, jnp.asarray([0.06, 0.08]), rtol=1e-5)
 
 
+class RowWiseAdagradTest(absltest.TestCase):
+
+  def test_row_steps_by_the_root_of_its_mean_squares(self):
+    config = make_config(
+        table_optimizer='row_wise_adagrad',
+        warmup_fraction=0.0,
+        weight_decay=0.0,
+    )
+    transformation = optimizer.table_optimizer(config, num_steps=10**6)
+    table = jnp.zeros((3, 2))
+    state = transformation.init(table)
+    # Mean squares 25 and 4; the last row is not stepped.
+    gradient = jnp.asarray([[1.0, 7.0], [2.0, 2.0], [0.0, 0.0]])
+    updates, state = transformation.update(gradient, state, table)
+    chex.assert_trees_all_close(
+        updates, -0.2 * gradient / jnp.asarray([[5.0], [2.0], [1.0]]), rtol=1e-5
+    )
+    updates, state = transformation.update(gradient, state, table)
+    # Twice 25, twice 4.
+    chex.assert_trees_all_close(
+        updates,
+        -0.2 * gradient / jnp.asarray([[50.0], [8.0], [1.0]]) ** 0.5,
+        rtol=1e-5,
+    )
+    sums = optax.tree.get(state, 'sums')
+    chex.assert_trees_all_close(sums, jnp.asarray([[50.0], [8.0], [0.0]]))
+
+
 if __name__ == '__main__':
   absltest.main()

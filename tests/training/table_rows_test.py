@@ -23,9 +23,12 @@ _READ = (1, 3, 6)
 
 
 @functools.cache
-def make_optimizer():
+def make_optimizer(name):
   config = config_lib.OuterLoopConfig(
-      table_learning_rate=0.1, weight_decay=0.1, warmup_fraction=0.0
+      table_optimizer=name,
+      table_learning_rate=0.1,
+      weight_decay=0.1,
+      warmup_fraction=0.0,
   )
   return optimizer_lib.table_optimizer(config, num_steps=10)
 
@@ -35,11 +38,11 @@ def make_table(num_rows):
   return jnp.asarray(rng.normal(size=(num_rows, _DIMENSION)), jnp.float32)
 
 
-def make_opt_state(table):
+def make_opt_state(optimizer, table):
   """Returns the state after two dense steps: no moment is 0."""
-  state = make_optimizer().init(table)
+  state = optimizer.init(table)
   for scale in (1.0, -0.3):
-    _, state = make_optimizer().update(scale * jnp.cos(table), state, table)
+    _, state = optimizer.update(scale * jnp.cos(table), state, table)
   return state
 
 
@@ -112,21 +115,22 @@ class GatherTest(parameterized.TestCase):
     chex.assert_trees_all_equal(strip(gathered.episodes), strip(episode))
 
 
-class UpdateTest(parameterized.TestCase):
+class AdamUpdateTest(parameterized.TestCase):
+  optimizer = 'adam'
+  num_moments = 2
 
   def step(self, num_rows, episode):
     """Returns (table, state) before, after, and after a dense step."""
+    optimizer = make_optimizer(self.optimizer)
     table = make_table(num_rows)
-    state = make_opt_state(table)
+    state = make_opt_state(optimizer, table)
     gathered = table_rows.gather({'table': table}, episode)
     gradient = jax.grad(loss)(gathered.rows, gathered.episodes)['table']
     after = table_rows.update(
-        make_optimizer(), table, state, gradient, gathered.indices['table']
+        optimizer, table, state, gradient, gathered.indices['table']
     )
     dense_gradient = jax.grad(loss)({'table': table}, episode)['table']
-    updates, dense_state = make_optimizer().update(
-        dense_gradient, state, table
-    )
+    updates, dense_state = optimizer.update(dense_gradient, state, table)
     dense = optax.apply_updates(table, updates), dense_state
     return (table, state), after, dense
 
@@ -144,7 +148,7 @@ class UpdateTest(parameterized.TestCase):
     before, after, dense = self.step(num_rows, make_episode())
     others = np.setdiff1d(np.arange(num_rows), _READ)
     expected = rows_of(before, num_rows, others)
-    self.assertLen(jax.tree.leaves(expected), 3)  # Table, both moments.
+    self.assertLen(jax.tree.leaves(expected), 1 + self.num_moments)
     chex.assert_trees_all_equal(rows_of(after, num_rows, others), expected)
     # A dense update would have moved them.
     moved = jnp.abs(dense[0] - before[0])[others]
@@ -176,6 +180,11 @@ class UpdateTest(parameterized.TestCase):
         rows_of(after, num_rows, [last]), rows_of(dense, num_rows, [last]),
         rtol=1e-5,
     )
+
+
+class RowWiseAdagradUpdateTest(AdamUpdateTest):
+  optimizer = 'row_wise_adagrad'
+  num_moments = 1
 
 
 def rows_of(tree, num_rows, rows):
