@@ -8,12 +8,11 @@ from collections.abc import Callable
 import json
 import logging
 import pathlib
-
-import duckdb
-import numpy as np
+import tempfile
 
 from limaml_jax import config as config_lib
 from limaml_jax.data import dataset
+from limaml_jax.data.log import engine
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema_file
 from limaml_jax.data.log import sources
@@ -37,6 +36,7 @@ def prepare(
     *,
     data: config_lib.DataConfig,
     protocol: config_lib.ProtocolConfig,
+    memory_limit: str = engine.MEMORY_LIMIT,
     on_progress: Progress | None = None,
 ) -> dataset.DatasetInfo:
   """Makes the dataset, unless it is there already.
@@ -47,6 +47,7 @@ def prepare(
     output_dir: receives the dataset; an earlier one is replaced at the end.
     data: task entity and smallest count of a category.
     protocol: which events train and which are tested.
+    memory_limit: of the engine, such as '2GB'; what needs more goes to disk.
     on_progress: told of each step, for people who wait.
 
   Returns:
@@ -70,22 +71,31 @@ def prepare(
   if earlier and earlier.request == request:
     _LOGGER.info('%s: already holds this dataset', output_dir)
     return earlier
-  with duckdb.connect() as connection:
-    log = raw_log.open_log(
-        connection,
-        schema,
-        data_dir,
-        task_entity=data.task_entity,
-        on_table=lambda done, total: progress('read', done, total),
-    )
-    progress('transform', 0, 1)
-    prepared = transform.transform(
-        connection, log, schema, data=data, protocol=protocol
-    )
-    progress('transform', 1, 1)
-  info = _describe(schema, data, protocol, prepared, request)
   with output_directory.replacing(output_dir) as directory:
-    _write(prepared, info, directory, progress)
+    with (
+        tempfile.TemporaryDirectory(dir=directory) as scratch,
+        engine.connect(scratch, memory_limit) as connection,
+    ):
+      log = raw_log.open_log(
+          connection,
+          schema,
+          data_dir,
+          task_entity=data.task_entity,
+          on_table=lambda done, total: progress('read', done, total),
+      )
+      progress('transform', 0, 1)
+      prepared = transform.transform(
+          connection,
+          log,
+          schema,
+          data=data,
+          protocol=protocol,
+          scratch=pathlib.Path(scratch),
+      )
+      progress('transform', 1, 1)
+      contents = _write_tasks(prepared, directory, progress)
+    info = _describe(schema, data, protocol, prepared, request, contents)
+    _write_facts(prepared, info, directory)
   return info
 
 
@@ -99,38 +109,47 @@ def _files(schema, data_dir, data):
   return found
 
 
-def _describe(schema, data, protocol, prepared, request):
-  table, split = prepared.table, prepared.split
-  sizes = np.diff(table.offsets)
-  position = np.arange(len(table.labels)) - np.repeat(table.offsets[:-1], sizes)
-  is_train = position < np.repeat(table.num_train, sizes)
+def _write_tasks(prepared, directory, progress):
+  """Writes the tasks, and returns the hash of the whole dataset."""
+  total = len(prepared.index.entity_keys)
+
+  def report(blocks):
+    for block in blocks:
+      yield block
+      progress('write', block.stop, total)
+
+  contents = fingerprint.Contents()
+  task_builder.write(
+      report(contents.add_blocks(prepared.blocks())),
+      prepared.specs,
+      directory / dataset.TASKS_DIR,
+  )
+  return contents.finish(prepared)
+
+
+def _describe(schema, data, protocol, prepared, request, contents):
+  index = prepared.index
   return dataset.DatasetInfo(
       name=schema.name,
       entity_type=data.task_entity,
       entity_feature=schema.entities[data.task_entity].key,
       item_feature=schema.interactions.item,
-      num_interactions=len(table.labels),
-      num_entities=len(table.entity_keys),
-      num_train=int(is_train.sum()),
-      label_mean=float(table.labels[is_train].mean(dtype=np.float64)),
+      num_interactions=len(index.timestamps),
+      num_entities=len(index.entity_keys),
+      num_train=int(index.is_train.sum()),
+      label_mean=prepared.label_mean,
       protocol=protocol_lib.describe(protocol),
-      cutoffs=split.cutoffs,
-      test_end=split.test_end,
-      refresh_seconds=split.refresh_seconds,
-      features=prepared.features,
+      cutoffs=index.split.cutoffs,
+      test_end=index.split.test_end,
+      refresh_seconds=index.split.refresh_seconds,
+      features=prepared.specs,
       request=request,
-      fingerprint=fingerprint.of_contents(prepared),
+      fingerprint=contents,
   )
 
 
-def _write(prepared, info, directory, progress):
-  task_builder.write(
-      prepared.table,
-      prepared.features,
-      directory / dataset.TASKS_DIR,
-      on_task=lambda done, total: progress('write', done, total),
-  )
-  items.save_items(directory, prepared.item_keys, prepared.item_features)
+def _write_facts(prepared, info, directory):
+  items.save_items(directory, *prepared.items())
   (directory / dataset.VOCABULARIES_FILE).write_text(
       json.dumps(prepared.vocabularies, ensure_ascii=False), encoding='utf-8'
   )

@@ -89,7 +89,7 @@ def compute(
 
   Args:
     connection: DuckDB.
-    table: to make; its raw table is named `<name>_raw`, and dropped.
+    table: to make, a view if its raw one, named `<name>_raw`, is a view.
     needed: columns to keep as they are.
     used: those among them that a formula refers to.
     formulas: SQL expressions, with the place in the schema of each.
@@ -120,11 +120,13 @@ def compute(
           f' the columns are {", ".join(table.columns)}'
       ) from error
     columns.append(column)
+  kind = 'TABLE' if table.is_text else 'VIEW'
   connection.execute(
-      f'CREATE TABLE {tables.quote(table.name)} AS SELECT {tables.FILE},'
+      f'CREATE {kind} {tables.quote(table.name)} AS SELECT {tables.FILE},'
       f' {", ".join([tables.ROW, *columns])} FROM {rows}'
   )
-  connection.execute(f'DROP TABLE {raw}')
+  if table.is_text:
+    connection.execute(f'DROP TABLE {raw}')
   return table._replace(typed=typed, computed=computed)
 
 

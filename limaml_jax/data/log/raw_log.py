@@ -74,7 +74,6 @@ def open_log(
   Raises:
     InputError: for the first thing that is wrong.
   """
-  connection.execute("SET TimeZone = 'UTC'")
   entity = find_entity(schema, task_entity)
   features = _features_of(schema, task_entity)
   on_table(0, 3)

@@ -80,15 +80,21 @@ def open_table(
   needed = list(dict.fromkeys([*columns, *used]))
   for path, present in zip(paths, columns_of, strict=True):
     _check_columns(path, present, needed, columns)
-  for index, (path, present) in enumerate(zip(paths, columns_of, strict=True)):
-    verb = 'INSERT INTO' if index else 'CREATE TABLE'
-    rows = _select(path, source, index, present, needed)
-    try:
-      connection.execute(
-          f'{verb} {name}_raw {"" if index else "AS "}{rows}'
+  parts = [
+      _select(path, source, index, present, needed)
+      for index, (path, present) in enumerate(
+          zip(paths, columns_of, strict=True)
       )
-    except duckdb.Error as error:
-      raise errors.InputError(_explain(path, error)) from error
+  ]
+  if source.format == 'parquet':
+    # Read again by whoever asks for a column: a log need not fit into memory.
+    rows = ' UNION ALL '.join(parts)
+    _execute(connection, f'CREATE VIEW {name}_raw AS {rows}', paths[0])
+  else:
+    verb = f'CREATE TABLE {name}_raw AS'
+    for path, rows in zip(paths, parts, strict=True):
+      _execute(connection, f'{verb} {rows}', path)
+      verb = f'INSERT INTO {name}_raw'
   table = tables.Table(
       name=name,
       files=tuple(str(path) for path in paths),
@@ -100,6 +106,13 @@ def open_table(
   return expressions.compute(
       connection, table, needed=needed, used=used, formulas=formulas
   )
+
+
+def _execute(connection, statement, path):
+  try:
+    connection.execute(statement)
+  except duckdb.Error as error:
+    raise errors.InputError(_explain(path, error)) from error
 
 
 def _check_columns(path, present, needed, asked_by):

@@ -1,55 +1,90 @@
 """Feature encoder: raw columns to arrays, vocabularies and statistics.
 
-Items and entities are encoded once each and their events refer to them. A
-cell counts as often as it stands on a training row; an entity's cell counts
-once if the entity trains.
+Items and entities are encoded once each and their events refer to them; the
+log's own columns are encoded part by part. A cell counts as often as it stands
+on a training row; an entity's cell counts once if the entity trains.
 """
+
+from collections.abc import Callable
+import functools
 
 import numpy as np
 import pyarrow as pa
 
 from limaml_jax import types
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import event_index
+from limaml_jax.data.tasks import log_statistics
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import side_tables
 from limaml_jax.data.tasks import statistics
 from limaml_jax.data.tasks import vocabulary
 
+# Cells of a column -> their values.
+_Encode = Callable[[pa.ChunkedArray], np.ndarray]
+
 
 class FeatureEncoder:
-  """Collects encoded features.
+  """Learns how features are encoded, one feature at a time; then encodes.
 
   Attributes:
     specs: in the order they were added.
     vocabularies: tokens of each categorical or multi_hot feature.
     entity_features: leaves [N, ...].
-    event_features: item and context features, leaves [events, ...].
-    item_features: item features, leaves [items, ...].
+    item_keys: ascending, Arrow strings: those of the log and those known.
+    item_features: item features, leaves [items, ...]; those that stand in the
+      log are filled in as the log is encoded.
   """
 
-  def __init__(self, events: ordered_events.Events, *, min_count: int):
-    """Counts on the training rows of `events`."""
-    self._events = events
+  def __init__(
+      self,
+      index: event_index.EventIndex,
+      found: log_statistics.LogStatistics,
+      *,
+      known_items: pa.Array | None,
+      min_count: int,
+  ):
+    """Takes what the training rows of the log say.
+
+    Args:
+      index: of the events.
+      found: in the log.
+      known_items: keys of the items' side table, if there is one.
+      min_count: training rows that a token needs.
+    """
+    self._index = index
+    self._found = found
     self._min_count = min_count
-    self._train_rows = events.is_train.astype(np.float64)
-    self._item_rows = np.bincount(
-        events.items[events.is_train], minlength=len(events.item_keys)
-    ).astype(np.float64)
-    self._entity_rows = (events.split.num_train > 0).astype(np.float64)
-    self._found: dict[str, np.ndarray] = {}
+    items = found.counts[ordered_events.ITEM]
+    keys = items.texts
+    if known_items is not None:
+      keys = pa.concat_arrays([keys, known_items]).unique()
+    self.item_keys = keys.sort()
+    self._item_rows = np.zeros(len(keys), np.int64)
+    self._item_rows[side_tables.find(items.texts, self.item_keys)] = (
+        items.totals
+    )
+    self._entity_rows = (index.split.num_train > 0).astype(np.int64)
+    self._rows_of: dict[str, np.ndarray] = {}
+    self._log_encodes: dict[str, _Encode] = {}
+    self._latest_times: dict[str, np.ndarray] = {}
     self.specs: list[types.FeatureSpec] = []
-    self.vocabularies: dict[str, list[str]] = {}
+    self.vocabularies: dict[str, pa.Array] = {}
     self.entity_features: types.HostFeatures = {}
-    self.event_features: types.HostFeatures = {}
     self.item_features: types.HostFeatures = {}
+
+  @property
+  def is_trained_item(self) -> np.ndarray:
+    """Whether each item has training rows, [items] bool."""
+    return self._item_rows > 0
 
   def add_entity_id(self, name: str) -> None:
     """Adds the entity's ID: known if it trains, however little."""
     feature = schema_lib.Feature(
         name=name, owner='entity', kind='categorical', role='meta'
     )
-    self.entity_features[name] = self._encode(
-        feature, self._events.entity_keys, self._entity_rows, min_count=1
+    self.entity_features[name] = self._add_cells(
+        feature, self._index.entity_keys, self._entity_rows, min_count=1
     )
 
   def add_item_id(self, name: str) -> None:
@@ -57,18 +92,20 @@ class FeatureEncoder:
     feature = schema_lib.Feature(
         name=name, owner='item', kind='categorical', role='global'
     )
-    self._add_item_cells(feature, self._events.item_keys)
+    self.item_features[name] = self._add_cells(
+        feature, self.item_keys, self._item_rows
+    )
 
   def add_of_entity(
       self, feature: schema_lib.Feature, side: side_tables.SideRows
   ) -> None:
     """Adds a feature of the entities' side table."""
-    if 'entity' not in self._found:
-      self._found['entity'] = side_tables.rows_of(
-          self._events.entity_keys, side, 'entity'
+    if 'entity' not in self._rows_of:
+      self._rows_of['entity'] = side_tables.rows_of(
+          self._index.entity_keys, side, 'entity'
       )
-    cells = _take(side.columns[feature.name], self._found['entity'])
-    self.entity_features[feature.name] = self._encode(
+    cells = _take(side.columns[feature.name], self._rows_of['entity'])
+    self.entity_features[feature.name] = self._add_cells(
         feature, cells, self._entity_rows
     )
 
@@ -76,47 +113,112 @@ class FeatureEncoder:
       self, feature: schema_lib.Feature, side: side_tables.SideRows
   ) -> None:
     """Adds a feature of the items' side table."""
-    if 'item' not in self._found:
-      seen = np.unique(self._events.items)
-      side_tables.rows_of(self._events.item_keys.take(seen), side, 'item')
-      self._found['item'] = side.find(self._events.item_keys)
-    cells = _take(side.columns[feature.name], self._found['item'])
-    self._add_item_cells(feature, cells)
+    if 'item' not in self._rows_of:
+      seen = self._found.counts[ordered_events.ITEM].texts
+      side_tables.rows_of(seen, side, 'item')
+      self._rows_of['item'] = side.find(self.item_keys)
+    cells = _take(side.columns[feature.name], self._rows_of['item'])
+    self.item_features[feature.name] = self._add_cells(
+        feature, cells, self._item_rows
+    )
 
   def add_from_log(self, feature: schema_lib.Feature) -> None:
     """Adds a context feature, or an item's that each event states anew."""
-    column = self._events.columns[f'feature.{feature.name}'].combine_chunks()
-    values = self._encode(feature, column, self._train_rows)
-    self.event_features[feature.name] = values
+    column = ordered_events.feature_column(feature)
+    if feature.kind == 'numeric':
+      encode = self._fit_numbers(feature, self._found.moments[column])
+    else:
+      counts = self._found.counts[column]
+      encode = self._fit_texts(
+          feature, counts.texts, counts.totals, self._min_count
+      )
+    self._log_encodes[feature.name] = encode
     if feature.owner == 'item':
-      self.item_features[feature.name] = self._latest(values)
+      self._start_latest(self.specs[-1])
 
-  def _add_item_cells(self, feature, cells):
-    values = self._encode(feature, cells, self._item_rows)
-    self.item_features[feature.name] = values
-    self.event_features[feature.name] = values[self._events.items]
+  def encode(self, where: slice, rows: pa.Table) -> types.HostFeatures:
+    """Encodes the item and context features of some kept events.
 
-  def _encode(self, feature, cells, weights, min_count=None):
+    Args:
+      where: which events they are.
+      rows: their columns in the log.
+
+    Returns:
+      Leaves [events, ...].
+    """
+    codes, texts = ordered_events.codes_and_texts(rows[ordered_events.ITEM])
+    items = side_tables.find(texts, self.item_keys)[codes]
+    values = {}
+    for spec in self.specs:
+      name = spec.name
+      if name in self._log_encodes:
+        values[name] = self._log_encodes[name](rows[f'feature.{name}'])
+      elif name in self.item_features:
+        values[name] = self.item_features[name][items]
+    train = np.flatnonzero(self._index.is_train[where])
+    for name, latest in self._latest_times.items():
+      times = rows[ordered_events.TIME].to_numpy()[train]
+      # Of equal indices, the last assignment stays.
+      newest = train[np.argsort(times, kind='stable')]
+      times = np.sort(times, kind='stable')
+      newest, times = _no_older(newest, times, latest[items[newest]])
+      self.item_features[name][items[newest]] = values[name][newest]
+      latest[items[newest]] = times
+    return values
+
+  def _start_latest(self, spec):
+    """Makes room for each item's value at its latest training event."""
+    empty = {'categorical': 0, 'multi_hot': -1, 'numeric': spec.mean}
+    is_number = spec.kind == 'numeric'
+    shape = (len(self.item_keys), *([spec.max_values] * bool(spec.max_values)))
+    self.item_features[spec.name] = np.full(
+        shape, empty[spec.kind], np.float32 if is_number else np.int32
+    )
+    earliest = np.iinfo(np.int64).min
+    self._latest_times[spec.name] = np.full(len(self.item_keys), earliest)
+
+  def _add_cells(self, feature, cells, weights, min_count=None):
     """Encodes one cell each, and records specification and vocabulary."""
     min_count = self._min_count if min_count is None else min_count
-    facts = {}
+    column = pa.chunked_array([cells])
     if feature.kind == 'numeric':
-      values = cells.to_numpy(zero_copy_only=False).astype(np.float64)
-      mean, std = statistics.mean_and_std(values, weights)
-      facts = {'mean': mean, 'std': std}
-      values = np.where(np.isnan(values), mean, values).astype(np.float32)
+      values = _numbers(column)
+      encode = self._fit_numbers(feature, statistics.moments(values, weights))
     else:
-      codes, texts = _dictionary(cells)
-      if feature.kind == 'multi_hot':
-        tokens, values = vocabulary.encode_multi_hot(
-            codes, texts, feature, weights=weights, min_count=min_count
-        )
-      else:
-        tokens, values = vocabulary.encode_categorical(
-            codes, texts, weights=weights, min_count=min_count
-        )
-      self.vocabularies[feature.name] = tokens
-      facts = {'num_rows': len(tokens) + 1, 'max_values': feature.max_values}
+      codes, texts = ordered_events.codes_and_texts(column)
+      totals = vocabulary.count(codes, texts, weights)
+      encode = self._fit_texts(feature, texts, totals, min_count)
+    return encode(column)
+
+  def _fit_numbers(self, feature, moments) -> _Encode:
+    mean, std = moments.mean_and_std
+    self._add_spec(feature, mean=mean, std=std)
+
+    def encode(column):
+      values = _numbers(column)
+      return np.where(np.isnan(values), mean, values).astype(np.float32)
+
+    return encode
+
+  def _fit_texts(self, feature, texts, totals, min_count) -> _Encode:
+    if feature.kind == 'multi_hot':
+      tokens = vocabulary.of_multi_hot(
+          texts, totals, feature, min_count=min_count
+      )
+      rows = {token: n for n, token in enumerate(tokens.to_pylist(), 1)}
+      look_up = functools.partial(
+          vocabulary.look_up_multi_hot, feature=feature, vocabulary=rows
+      )
+    else:
+      tokens = vocabulary.of_categorical(texts, totals, min_count=min_count)
+      look_up = functools.partial(vocabulary.look_up, vocabulary=tokens)
+    self.vocabularies[feature.name] = tokens
+    self._add_spec(
+        feature, num_rows=len(tokens) + 1, max_values=feature.max_values
+    )
+    return lambda column: look_up(*ordered_events.codes_and_texts(column))
+
+  def _add_spec(self, feature, **facts):
     self.specs.append(
         types.FeatureSpec(
             name=feature.name,
@@ -127,29 +229,18 @@ class FeatureEncoder:
             **facts,
         )
     )
-    return values
 
-  def _latest(self, values):
-    """Returns each item's value at its latest training event."""
-    spec = self.specs[-1]
-    empty = {'categorical': 0, 'multi_hot': -1, 'numeric': spec.mean}
-    shape = (len(self._events.item_keys), *values.shape[1:])
-    latest = np.full(shape, empty[spec.kind], values.dtype)
-    rows = np.flatnonzero(self._events.is_train)
-    times = self._events.columns['time'].to_numpy()[rows]
-    rows = rows[np.argsort(times, kind='stable')]
-    # Of equal indices, the last assignment stays.
-    latest[self._events.items[rows]] = values[rows]
-    return latest
+
+def _no_older(rows, times, latest):
+  """Leaves out rows of a time before the latest one known."""
+  kept = times >= latest
+  return rows[kept], times[kept]
+
+
+def _numbers(column):
+  return column.to_numpy().astype(np.float64)
 
 
 def _take(column, rows):
   """Gathers rows of an Arrow column; row -1 is empty."""
   return column.take(pa.array(rows, mask=rows < 0))
-
-
-def _dictionary(cells):
-  """Returns the position of each cell among the distinct texts, or -1."""
-  encoded = cells.dictionary_encode()
-  codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-  return codes, encoded.dictionary.to_pylist()

@@ -1,6 +1,7 @@
 """Fingerprints: of what was asked of `prepare`, and of what it made."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 import dataclasses
 import hashlib
 import json
@@ -11,10 +12,11 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.data.tasks import task_blocks
 from limaml_jax.data.tasks import transform
 
 # Raised whenever the same request would give other contents than before.
-_REVISION = 1
+_REVISION = 2
 
 
 def of_request(
@@ -42,36 +44,58 @@ def of_request(
   return _hash([schema_text, _json(facts)])
 
 
-def of_contents(prepared: transform.Prepared) -> str:
-  """Hashes specifications, vocabularies and every array."""
-  parts = [
-      _json([dataclasses.asdict(spec) for spec in prepared.features]),
-      _json(prepared.vocabularies),
-      _json([
-          prepared.split.cutoffs,
-          prepared.split.test_end,
-          prepared.split.refresh_seconds,
-      ]),
-  ]
-  table = prepared.table
-  for name, value in table._asdict().items():
-    parts += _arrays(name, value)
-  parts += _arrays('item_keys', prepared.item_keys)
-  parts += _arrays('item_features', prepared.item_features)
-  return _hash(parts)
+class Contents:
+  """Hashes a dataset while it is written."""
+
+  def __init__(self):
+    self._digest = _new_digest()
+
+  def add_blocks(
+      self, blocks: Iterable[task_blocks.TaskBlock]
+  ) -> Iterator[task_blocks.TaskBlock]:
+    """Passes blocks on, and adds them."""
+    for block in blocks:
+      for name, value in block._asdict().items():
+        self._add(name, value)
+      yield block
+
+  def finish(self, prepared: transform.Prepared) -> str:
+    """Adds all that is no block, and returns the hash."""
+    split = prepared.index.split
+    keys, features = prepared.items()
+    self._add('item_keys', keys)
+    self._add('item_features', features)
+    for fact in (
+        [dataclasses.asdict(spec) for spec in prepared.specs],
+        prepared.vocabularies,
+        [split.cutoffs, split.test_end, split.refresh_seconds],
+    ):
+      _update(self._digest, _json(fact))
+    return self._digest.hexdigest()
+
+  def _add(
+      self, name: str, value: int | types.Array | types.HostFeatures
+  ) -> None:
+    if isinstance(value, dict):
+      for key in sorted(value):
+        self._add(f'{name}.{key}', value[key])
+      return
+    value = np.asarray(value)
+    is_text = value.dtype.kind == 'U'
+    kind = 'text' if is_text else value.dtype.str
+    _update(self._digest, f'{name} {kind} {value.shape}'.encode())
+    _update(
+        self._digest, _json(value.tolist()) if is_text else value.tobytes()
+    )
 
 
-def _arrays(name: str, value: types.Array | types.HostFeatures) -> list[bytes]:
-  if isinstance(value, dict):
-    return [
-        part for key in sorted(value)
-        for part in _arrays(f'{name}.{key}', value[key])
-    ]
-  value = np.asarray(value)
-  if value.dtype.kind == 'U':
-    return [name.encode(), _json(value.tolist())]
-  heading = f'{name} {value.dtype.str} {value.shape}'
-  return [heading.encode(), value.tobytes()]
+def _new_digest():
+  return hashlib.blake2b(digest_size=16)
+
+
+def _update(digest, part: bytes) -> None:
+  digest.update(len(part).to_bytes(8, 'big'))
+  digest.update(part)
 
 
 def _json(value: Any) -> bytes:
@@ -79,8 +103,7 @@ def _json(value: Any) -> bytes:
 
 
 def _hash(parts: Iterable[bytes]) -> str:
-  digest = hashlib.blake2b(digest_size=16)
+  digest = _new_digest()
   for part in parts:
-    digest.update(len(part).to_bytes(8, 'big'))
-    digest.update(part)
+    _update(digest, part)
   return digest.hexdigest()

@@ -1,136 +1,111 @@
-"""Ordered events: the log by entity and time, split by the protocol.
+"""Ordered events: the log by entity and time, in a file that is read in parts.
 
-What the protocol drops is gone from here on: no later station can see it.
+The engine sorts, and spills to disk what does not fit into memory. From here
+on the log streams by, one part of a few hundred thousand events at a time.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
+import pathlib
 from typing import NamedTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from limaml_jax import config as config_lib
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import tables
-from limaml_jax.data.tasks import event_split
 from limaml_jax.data.tasks import side_tables
 
+ENTITY, TIME, ITEM, LABEL = 'entity', 'time', 'item', 'label'
+_ROWS_PER_PART = 2**18
 
-class Events(NamedTuple):
-  """Kept events in their order.
+
+class OrderedEvents(NamedTuple):
+  """Events in the order of entity, time, item, and whatever else they are.
 
   Attributes:
-    columns: Arrow table; log-borne features under their names.
-    entity_keys: ascending, Arrow strings, N of them.
-    item_keys: ascending, Arrow strings.
-    offsets: entity n owns events offsets[n]:offsets[n + 1], [N + 1].
-    items: position in `item_keys` of each event's item, [events].
-    is_train: whether each event trains, [events] bool.
-    split: that was applied.
+    path: of the Parquet file.
+    num_events: that it holds.
+    columns: of each event.
   """
 
-  columns: pa.Table
-  entity_keys: pa.Array
-  item_keys: pa.Array
-  offsets: np.ndarray
-  items: np.ndarray
-  is_train: np.ndarray
-  split: event_split.Split
+  path: pathlib.Path
+  num_events: int
+  columns: tuple[str, ...]
+
+  def parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yields the events in order, texts dictionary-encoded."""
+    with pq.ParquetFile(self.path) as file:
+      texts = [
+          field.name
+          for field in file.schema_arrow
+          if field.name in columns and pa.types.is_string(field.type)
+      ]
+    with pq.ParquetFile(self.path, read_dictionary=texts) as file:
+      for part in range(file.num_row_groups):
+        yield file.read_row_group(part, columns=list(columns))
 
 
-def read(
+def feature_column(feature: schema_lib.Feature) -> str:
+  """Names the column of a feature that stands in the log."""
+  return f'feature.{feature.name}'
+
+
+def write(
     connection: duckdb.DuckDBPyConnection,
     log: raw_log.RawLog,
     schema: schema_lib.Schema,
     entity: schema_lib.Entity,
-    *,
-    known_items: pa.Array | None,
-    protocol: config_lib.ProtocolConfig,
-) -> Events:
-  """Reads the log in order, independent of that of its rows, and splits it.
+    path: pathlib.Path,
+) -> OrderedEvents:
+  """Sorts the log into `path`, whatever the order of its rows and files.
 
   Args:
     connection: DuckDB, which holds the log's tables.
     log: opened and validated.
     schema: that the log was opened by.
     entity: that is adapted.
-    known_items: keys of the items' side table, if there is one.
-    protocol: which events are kept, and which train.
-
-  Returns:
-    The kept events.
-
-  Raises:
-    InputError: if the protocol does not fit the log.
+    path: receives the events.
   """
-  rows = _read_rows(connection, log, schema, entity)
-  return _split(rows, known_items, protocol)
-
-
-def _read_rows(connection, log, schema, entity):
-  """Reads the log in the order of entity, time and item."""
   interactions = schema.interactions
   label = tables.quote(log.events.computed[interactions.label])
   columns = {
-      'entity': f'CAST({tables.quote(entity.key)} AS VARCHAR)',
-      'time': log.time,
-      'item': f'CAST({tables.quote(interactions.item)} AS VARCHAR)',
-      'label': f'CAST(CAST({label} AS DOUBLE) AS FLOAT)',
+      ENTITY: f'CAST({tables.quote(entity.key)} AS VARCHAR)',
+      TIME: log.time,
+      ITEM: f'CAST({tables.quote(interactions.item)} AS VARCHAR)',
+      LABEL: f'CAST(CAST({label} AS DOUBLE) AS FLOAT)',
   }
   for feature in log.features:
     if feature.in_log:
-      columns[f'feature.{feature.name}'] = side_tables.value_sql(log, feature)
-  names = [tables.quote(name) for name in columns]
+      columns[feature_column(feature)] = side_tables.value_sql(log, feature)
+  names = ', '.join(map(tables.quote, columns))
   values = ', '.join(
-      f'{value} AS {name}'
-      for name, value in zip(names, columns.values(), strict=True)
+      f'{value} AS {tables.quote(name)}' for name, value in columns.items()
   )
   first_only = (
-      ' QUALIFY row_number() OVER (PARTITION BY entity, time, item'
+      f' QUALIFY row_number() OVER (PARTITION BY {ENTITY}, {TIME}, {ITEM}'
       f' ORDER BY {tables.FILE}, {tables.ROW}) = 1'
       if interactions.duplicates == 'first' else ''
   )
   # Where even label and features are alike, the rows cannot be told apart.
-  return connection.sql(
-      f'SELECT {", ".join(names)} FROM (SELECT {tables.FILE}, {tables.ROW},'
-      f' {values} FROM events){first_only} ORDER BY {", ".join(names)}'
-  ).to_arrow_table().combine_chunks()
+  (num_events,) = connection.execute(
+      f'COPY (SELECT {names} FROM (SELECT {tables.FILE}, {tables.ROW},'
+      f' {values} FROM events){first_only} ORDER BY {names}) TO'
+      f' {tables.literal(str(path))}'
+      f' (FORMAT parquet, ROW_GROUP_SIZE {_ROWS_PER_PART})'
+  ).fetchone()
+  return OrderedEvents(path, num_events, tuple(columns))
 
 
-def _split(rows, known_items, protocol):
-  """Applies the protocol and forgets what it drops."""
-  keys, offsets = _group(rows['entity'])
-  seconds = rows['time'].to_numpy() // 1000000
-  split = event_split.split_events(
-      keys.to_pylist(), offsets, seconds, protocol=protocol
-  )
-  rows = rows.filter(pa.array(split.keep))
-  counts = np.add.reduceat(split.keep.astype(np.int64), offsets[:-1])
-  split = split._replace(
-      num_history=split.num_history[counts > 0],
-      num_train=split.num_train[counts > 0],
-  )
-  keys, offsets = _group(rows['entity'])
-  item_keys = rows['item'].combine_chunks().unique()
-  if known_items is not None:
-    item_keys = pa.concat_arrays([item_keys, known_items]).unique()
-  item_keys = item_keys.sort()
-  position = np.arange(len(rows)) - np.repeat(offsets[:-1], np.diff(offsets))
-  return Events(
-      columns=rows,
-      entity_keys=keys,
-      item_keys=item_keys,
-      offsets=offsets,
-      items=side_tables.find(rows['item'].combine_chunks(), item_keys),
-      is_train=position < np.repeat(split.num_train, np.diff(offsets)),
-      split=split,
-  )
-
-
-def _group(column):
-  """Returns the distinct values of a sorted column, and where each begins."""
-  encoded = column.combine_chunks().dictionary_encode()
-  codes = encoded.indices.to_numpy()
-  sizes = np.bincount(codes, minlength=len(encoded.dictionary))
-  return encoded.dictionary, np.concatenate([[0], np.cumsum(sizes)])
+def codes_and_texts(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+  """Returns where each cell stands among distinct texts, or -1, and those."""
+  if not pa.types.is_dictionary(column.type):
+    column = column.dictionary_encode()
+  column = column.unify_dictionaries()
+  if not column.num_chunks:
+    return np.zeros(0, np.int64), pa.array([], pa.string())
+  codes = pa.chunked_array([chunk.indices for chunk in column.chunks])
+  return codes.fill_null(-1).to_numpy(), column.chunk(0).dictionary

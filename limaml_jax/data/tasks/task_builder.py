@@ -1,10 +1,9 @@
-"""Task builder: writes one example per entity as ArrayRecord through TFDS.
+"""Task builder: writes tasks by the block as ArrayRecord through TFDS.
 
 No TensorFlow is needed to write or to read. `tfds.builder_from_directory`
 reads the result without this class.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from limaml_jax import types
-from limaml_jax.data import dataset
+from limaml_jax.data.tasks import task_blocks
 from limaml_jax.data.tasks import task_layout
 
 SPLIT = 'tasks'
@@ -27,50 +26,56 @@ _FORMAT = 'array_record'
 class LimamlTasks(tfds.core.GeneratorBasedBuilder):
   """Tasks of one prepared dataset, in the order of their entity keys."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'First layout.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {
+      '2.0.0': 'An example is a block of entities.',
+      '1.0.0': 'An example is an entity.',
+  }
   # Nothing is downloaded, so there are no checksums to find beside the code;
   # the search for them imports a package that TFDS does not require.
   code_path = None
 
   def __init__(
       self,
-      table: dataset.TaskTable,
+      blocks: Iterator[task_blocks.TaskBlock],
       specs: Sequence[types.FeatureSpec],
-      *,
-      on_task: Callable[[int, int], None] = lambda done, total: None,
       **kwargs,
   ):
     """Takes what to write; the rest goes to the TFDS builder."""
-    self._table = table
+    self._blocks = blocks
     self._specs = specs
-    self._on_task = on_task
     super().__init__(**kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
-    tensor = tfds.features.Tensor
+    def rows_of(dtype, *width):
+      return tfds.features.Tensor(
+          shape=(None, *width),
+          dtype=dtype,
+          encoding=tfds.features.Encoding.BYTES,
+      )
+
     features = {
-        'entity_key': tfds.features.Text(),
-        'num_history': np.int64,
-        'num_train': np.int64,
-        'timestamps': tensor(shape=(None,), dtype=np.int64),
-        'labels': tensor(shape=(None,), dtype=np.float32),
+        'entity_keys': tfds.features.Tensor(shape=(None,), dtype=np.object_),
+        'num_events': rows_of(np.int64),
+        'num_history': rows_of(np.int64),
+        'num_train': rows_of(np.int64),
+        'timestamps': rows_of(np.int64),
+        'labels': rows_of(np.float32),
     }
     columns = []
     for key, specs in task_layout.matrices(self._specs).items():
       widths = [(spec.name, task_layout.width(spec)) for spec in specs]
       columns.append(f'{key}: {widths}')
-      total = sum(width for _, width in widths)
-      features[key] = tensor(
-          shape=(total,) if key.startswith('entity') else (None, total),
-          dtype=np.int32 if key.endswith('indices') else np.float32,
+      features[key] = rows_of(
+          np.int32 if key.endswith('indices') else np.float32,
+          sum(width for _, width in widths),
       )
     return tfds.core.DatasetInfo(
         builder=self,
         description=(
-            'Histories of interactions, one example per entity, ascending in'
-            ' time. Columns (name, width) of the matrices:\n'
-            + '\n'.join(columns)
+            'Histories of interactions. An example is a block of entities, one'
+            ' after another, each with num_events events that ascend in time.'
+            ' Columns (name, width) of the matrices:\n' + '\n'.join(columns)
         ),
         features=tfds.features.FeaturesDict(features),
         # Entities are sorted by key already; shuffling is the reader's.
@@ -82,50 +87,37 @@ class LimamlTasks(tfds.core.GeneratorBasedBuilder):
     return {SPLIT: self._generate_examples()}
 
   def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-    table = self._table
-    total = len(table.entity_keys)
-    features = table.entity_features | table.event_features
-    matrices = {
-        key: task_layout.pack(features, specs)
-        for key, specs in task_layout.matrices(self._specs).items()
-    }
-    for index in range(total):
-      rows = slice(table.offsets[index], table.offsets[index + 1])
-      yield index, {
-          'entity_key': str(table.entity_keys[index]),
-          'num_history': table.num_history[index],
-          'num_train': table.num_train[index],
-          'timestamps': table.timestamps[rows],
-          'labels': table.labels[rows],
+    for number, block in enumerate(self._blocks):
+      features = block.entity_features | block.event_features
+      yield number, {
+          'entity_keys': block.entity_keys.astype(object),
+          'num_events': block.num_events,
+          'num_history': block.num_history,
+          'num_train': block.num_train,
+          'timestamps': block.timestamps,
+          'labels': block.labels,
       } | {
-          key: matrix[index if key.startswith('entity') else rows]
-          for key, matrix in matrices.items()
+          key: task_layout.pack(features, specs)
+          for key, specs in task_layout.matrices(self._specs).items()
       }
-      if index % 500 == 499 or index + 1 == total:
-        self._on_task(index + 1, total)
 
 
 def write(
-    table: dataset.TaskTable,
+    blocks: Iterator[task_blocks.TaskBlock],
     specs: Sequence[types.FeatureSpec],
     directory: str | pathlib.Path,
-    *,
-    on_task: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
   """Writes the tasks into `directory`, which must not exist yet.
 
   Args:
-    table: the tasks.
+    blocks: the tasks.
     specs: of their features.
     directory: receives the files.
-    on_task: told now and then how many of how many tasks are written.
   """
   directory = pathlib.Path(directory)
   scratch = directory.with_name(f'{directory.name}.scratch')
   tfds.disable_progress_bar()
-  builder = LimamlTasks(
-      table, specs, on_task=on_task, data_dir=scratch, file_format=_FORMAT
-  )
+  builder = LimamlTasks(blocks, specs, data_dir=scratch, file_format=_FORMAT)
   # It prints to standard output, which belongs to the binary.
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare(

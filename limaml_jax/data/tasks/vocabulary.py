@@ -7,81 +7,108 @@ row i + 1 is token i.
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from limaml_jax.data.log import schema as schema_lib
 
 
-def encode_categorical(
-    codes: np.ndarray,
-    texts: Sequence[str],
+def of_categorical(
+    texts: pa.Array, totals: np.ndarray, *, min_count: int
+) -> pa.Array:
+  """Returns the vocabulary of a column, its most frequent token first.
+
+  Args:
+    texts: distinct tokens.
+    totals: training rows of each, [texts].
+    min_count: training rows that a token needs.
+  """
+  kept = pa.array(totals >= max(min_count, 1))
+  found = pa.table({'text': texts, 'total': pa.array(totals)}).filter(kept)
+  order = [('total', 'descending'), ('text', 'ascending')]
+  return found.sort_by(order)['text'].combine_chunks()
+
+
+def of_multi_hot(
+    texts: pa.Array,
+    totals: np.ndarray,
+    feature: schema_lib.Feature,
     *,
-    weights: np.ndarray,
     min_count: int,
-) -> tuple[list[str], np.ndarray]:
-  """Returns the vocabulary and the index of each cell, [cells] int32.
+) -> pa.Array:
+  """Returns the vocabulary of a column of lists.
+
+  Args:
+    texts: distinct joined tokens.
+    totals: training rows of each, [texts].
+    feature: says how to separate them and how many to keep.
+    min_count: training rows that a token needs.
+  """
+  counts: dict[str, float] = {}
+  for text, total in zip(texts.to_pylist(), totals.tolist(), strict=True):
+    for token in _split(text, feature):
+      counts[token] = counts.get(token, 0) + total
+  return of_categorical(
+      pa.array(counts, pa.string()),
+      np.asarray(list(counts.values())),
+      min_count=min_count,
+  )
+
+
+def look_up(
+    codes: np.ndarray, texts: pa.Array, vocabulary: pa.Array
+) -> np.ndarray:
+  """Returns the index of each cell, [cells] int32.
 
   Args:
     codes: position in `texts` of each cell, -1 where it is empty, [cells].
     texts: distinct tokens.
-    weights: training rows that each cell stands for, [cells].
-    min_count: training rows that a token needs.
+    vocabulary: the known ones.
   """
-  vocabulary = _rank(texts, _count(codes, texts, weights), min_count)
-  index = {token: row + 1 for row, token in enumerate(vocabulary)}
+  # Arrow makes its compute functions on import, unseen by type checkers.
+  found = pc.index_in(texts, value_set=vocabulary)  # pyrefly: ignore
+  rows = found.fill_null(-1).to_numpy(zero_copy_only=False) + 1
   # One more row at the end, which code -1 finds.
-  rows = [index.get(text, 0) for text in texts] + [0]
-  return vocabulary, np.asarray(rows, np.int32)[codes]
+  return np.append(rows, 0).astype(np.int32)[codes]
 
 
-def encode_multi_hot(
+def look_up_multi_hot(
     codes: np.ndarray,
-    texts: Sequence[str],
+    texts: pa.Array,
     feature: schema_lib.Feature,
-    *,
-    weights: np.ndarray,
-    min_count: int,
-) -> tuple[list[str], np.ndarray]:
-  """Returns the vocabulary and indices padded with -1, [cells, max_values].
+    vocabulary: dict[str, int],
+) -> np.ndarray:
+  """Returns indices padded with -1, [cells, max_values] int32.
 
   Args:
     codes: position in `texts` of each cell, -1 where it is empty, [cells].
     texts: distinct joined tokens.
     feature: says how to separate them and how many to keep.
-    weights: training rows that each cell stands for, [cells].
-    min_count: training rows that a token needs.
+    vocabulary: row of each known token.
   """
-  totals = _count(codes, texts, weights)
-  lists = [_split(text, feature) for text in texts]
-  counts: dict[str, float] = {}
-  for tokens, total in zip(lists, totals, strict=True):
-    for token in tokens:
-      counts[token] = counts.get(token, 0.0) + total
-  vocabulary = _rank(list(counts), list(counts.values()), min_count)
-  index = {token: row + 1 for row, token in enumerate(vocabulary)}
   rows = np.full((len(texts) + 1, feature.max_values), -1, np.int32)
-  for row, tokens in enumerate(lists):
-    found = list(dict.fromkeys(index.get(token, 0) for token in tokens))
+  for row, text in enumerate(texts.to_pylist()):
+    tokens = _split(text, feature)
+    found = list(dict.fromkeys(vocabulary.get(token, 0) for token in tokens))
     rows[row, :len(found)] = found
-  return vocabulary, rows[codes]
+  return rows[codes]
 
 
-def _count(codes, texts, weights):
+def count(
+    codes: np.ndarray, texts: pa.Array, weights: np.ndarray
+) -> np.ndarray:
+  """Returns the training rows of each text, [texts].
+
+  Args:
+    codes: position in `texts` of each cell, -1 where it is empty, [cells].
+    texts: distinct ones.
+    weights: training rows that each cell stands for, [cells].
+  """
   present = codes >= 0
   return np.bincount(codes[present], weights[present], minlength=len(texts))
 
 
-def _rank(tokens, counts, min_count):
-  """Orders tokens by descending count, then by name."""
-  least = max(min_count, 1)
-  kept = [
-      (-count, token)
-      for token, count in zip(tokens, counts, strict=True)
-      if count >= least
-  ]
-  return [token for _, token in sorted(kept)]
-
-
-def _split(text, feature):
+def _split(text: str, feature: schema_lib.Feature) -> Sequence[str]:
   tokens = (token.strip() for token in text.split(feature.separator))
   distinct = dict.fromkeys(token for token in tokens if token)
   return list(distinct)[:feature.max_values]

@@ -1,0 +1,127 @@
+"""Task blocks: some entities with all of their events, encoded.
+
+Tasks are written and read by the block: one example per entity would take
+longer to write than all else takes together.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import types
+from limaml_jax.data.tasks import event_index
+from limaml_jax.data.tasks import feature_encoder
+from limaml_jax.data.tasks import ordered_events
+
+_EVENTS_PER_BLOCK = 2**16
+
+
+class TaskBlock(NamedTuple):
+  """Entities start:stop of the dataset, and their events.
+
+  Attributes:
+    start: first entity.
+    stop: end of the entities.
+    entity_keys: [stop - start] str.
+    num_events: of each entity, [stop - start].
+    num_history: of each entity, [stop - start].
+    num_train: of each entity, [stop - start].
+    timestamps: UTC seconds, [events].
+    labels: [events] float32.
+    entity_features: leaves [stop - start, ...].
+    event_features: leaves [events, ...].
+  """
+
+  start: int
+  stop: int
+  entity_keys: np.ndarray
+  num_events: np.ndarray
+  num_history: np.ndarray
+  num_train: np.ndarray
+  timestamps: np.ndarray
+  labels: np.ndarray
+  entity_features: types.HostFeatures
+  event_features: types.HostFeatures
+
+
+def blocks(
+    index: event_index.EventIndex, encoder: feature_encoder.FeatureEncoder
+) -> Iterator[TaskBlock]:
+  """Encodes the log, and yields its tasks in order."""
+  bounds = _bounds(index.offsets)
+  encoded = _Pieces(_encode(index, encoder))
+  for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    first, end = index.offsets[start], index.offsets[stop]
+    labels, features = encoded.take(end - first)
+    yield TaskBlock(
+        start=start,
+        stop=stop,
+        entity_keys=np.asarray(
+            index.entity_keys[start:stop].to_pylist(), np.str_
+        ),
+        num_events=np.diff(index.offsets[start:stop + 1]),
+        num_history=index.split.num_history[start:stop],
+        num_train=index.split.num_train[start:stop],
+        timestamps=index.timestamps[first:end],
+        labels=labels,
+        entity_features={
+            name: values[start:stop]
+            for name, values in encoder.entity_features.items()
+        },
+        event_features=features,
+    )
+
+
+def _bounds(offsets: np.ndarray) -> list[int]:
+  """Returns the entities at which blocks begin, and the end."""
+  num_events = int(offsets[-1])
+  wanted = np.arange(0, num_events, _EVENTS_PER_BLOCK)
+  begins = np.unique(np.searchsorted(offsets[:-1], wanted))
+  return [*begins[begins < len(offsets) - 1].tolist(), len(offsets) - 1]
+
+
+def _encode(index, encoder):
+  """Yields labels and features of some events at a time."""
+  columns = [ordered_events.TIME, ordered_events.ITEM, ordered_events.LABEL]
+  columns += [
+      field
+      for field in (f'feature.{spec.name}' for spec in encoder.specs)
+      if field in index.ordered.columns
+  ]
+  for where, rows in index.parts(columns):
+    if len(rows):
+      labels = rows[ordered_events.LABEL].to_numpy()
+      yield labels, encoder.encode(where, rows)
+
+
+class _Pieces:
+  """Cuts a stream of arrays into pieces of other lengths."""
+
+  def __init__(self, stream):
+    self._stream = stream
+    self._held: list = []
+
+  def take(self, size: int) -> tuple[np.ndarray, types.HostFeatures]:
+    """Returns the next rows of the stream."""
+    parts = []
+    while size:
+      if not self._held:
+        self._held.append(next(self._stream))
+      labels, features = self._held.pop()
+      if len(labels) > size:
+        self._held.append(_slice(labels, features, slice(size, None)))
+        labels, features = _slice(labels, features, slice(size))
+      parts.append((labels, features))
+      size -= len(labels)
+    return (
+        np.concatenate([labels for labels, _ in parts]),
+        {
+            name: np.concatenate([features[name] for _, features in parts])
+            for name in parts[0][1]
+        },
+    )
+
+
+def _slice(labels, features, rows):
+  return labels[rows], {name: x[rows] for name, x in features.items()}
