@@ -1,1 +1,1 @@
-"""Speed, as ratios within one run: `python -m experiments.benchmark SUBJECT`."""
+"""Speed, as ratios in one run: `python -m experiments.benchmark SUBJECT`."""

@@ -131,6 +131,7 @@ def torchs(
 
 
 def _ask(process: subprocess.Popen, python: str, line: str):
+  assert process.stdin and process.stdout  # Pipes were asked for.
   try:
     process.stdin.write(f'{line}\n')
     process.stdin.flush()

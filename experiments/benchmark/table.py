@@ -44,7 +44,7 @@ _TABLE_REPEATS = flags.DEFINE_integer(
 
 _NUM_TURNS = 3
 _SUPPORT = _QUERY = 16
-_NUM_USERS = 1000
+_USERS = 1000
 _DIMENSION = 16
 
 
@@ -103,7 +103,7 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
   model = model_lib.make_model(
       config,
       specs=(
-          types.FeatureSpec('user', 'categorical', 'entity', 'meta', _NUM_USERS),
+          types.FeatureSpec('user', 'categorical', 'entity', 'meta', _USERS),
           types.FeatureSpec('age', 'numeric', 'entity', 'meta'),
           types.FeatureSpec('item', 'categorical', 'item', 'global', num_rows),
       ),
@@ -118,7 +118,7 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
   state = state_lib.make_state(
       jax.random.key(0), model.init, optimizers, mesh
   )
-  update = state_lib.make_meta_update(
+  update: jax.stages.Wrapped = state_lib.make_meta_update(  # pyrefly: ignore
       _meta_loss(model, config),
       optimizers,
       index=model.index,
@@ -127,6 +127,7 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
   )
   batch = mesh_lib.put_by_task(_batch(num_rows), mesh)
   compiled = update.lower(state, batch).compile()
+  memory = compiled.memory_analysis()
   holder = [state]
 
   def step():
@@ -139,7 +140,7 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
       step=step,
       table_bytes=size_of(state.params.tables),
       state_bytes=size_of(state.table_opt_states),
-      temp_bytes=compiled.memory_analysis().temp_size_in_bytes,
+      temp_bytes=memory.temp_size_in_bytes if memory else 0,
   )
 
 
@@ -160,7 +161,7 @@ def _batch(num_rows: int) -> types.Episode:
   """Returns tasks that read rows from all over the table, leaves [T, ...]."""
   rng = np.random.default_rng(0)
   num_tasks = _TABLE_TASKS.value
-  users = rng.integers(0, _NUM_USERS, (num_tasks, 1), np.int32)
+  users = rng.integers(0, _USERS, (num_tasks, 1), np.int32)
   ages = rng.normal(size=(num_tasks, 1)).astype(np.float32)
 
   def examples(size):

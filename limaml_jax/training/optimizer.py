@@ -84,13 +84,13 @@ def scale_by_row_wise_adagrad(
     eps: keeps a row without gradients where it is.
   """
 
-  def init(table):
-    return RowWiseAdagradState(jnp.zeros((table.shape[0], 1), table.dtype))
+  def init(params):
+    return RowWiseAdagradState(jnp.zeros((params.shape[0], 1), params.dtype))
 
-  def update(gradient, state, params=None):
+  def update(updates, state, params=None):
     del params
-    squares = jnp.mean(jnp.square(gradient), axis=-1, keepdims=True)
+    squares = jnp.mean(jnp.square(updates), axis=-1, keepdims=True)
     sums = state.sums + squares
-    return gradient / (jnp.sqrt(sums) + eps), RowWiseAdagradState(sums)
+    return updates / (jnp.sqrt(sums) + eps), RowWiseAdagradState(sums)
 
   return optax.GradientTransformation(init, update)

@@ -9,8 +9,22 @@ from limaml_jax import errors
 from limaml_jax.data import dataset
 from limaml_jax.data import prepare
 from limaml_jax.data.tasks import items
+from limaml_jax.data.tasks import ordered_events
+from limaml_jax.data.tasks import task_blocks
 from limaml_jax.data.tasks import task_builder
 from limaml_jax.data.tasks import task_table
+
+
+def cut_to(size):
+  """Returns `OrderedEvents.parts`, of at most so many events a part."""
+  parts_of = ordered_events.OrderedEvents.parts
+
+  def parts(self, columns):
+    for rows in parts_of(self, columns):
+      for start in range(0, len(rows), size):
+        yield rows.slice(start, size)
+
+  return parts
 
 
 class PrepareTest(absltest.TestCase):
@@ -105,23 +119,35 @@ class PrepareTest(absltest.TestCase):
 
 class TaskStorageTest(absltest.TestCase):
 
-  def test_table_survives_storage(self):
-    directory = self.create_tempdir().full_path
-    log = small_log.SmallLog(directory)
-    with mock.patch.object(
-        task_builder, 'write', side_effect=task_builder.write
-    ) as write:
-      log.prepare()
-    written = write.call_args.args[0]
-    read = task_table.load(log.output)
-    for name, expected in written._asdict().items():
-      actual = getattr(read, name)
-      if not isinstance(expected, dict):
-        expected, actual = {name: expected}, {name: actual}
-      self.assertSameElements(expected, actual)
-      for key, values in expected.items():
-        np.testing.assert_array_equal(actual[key], values, err_msg=key)
-        self.assertEqual(actual[key].dtype, values.dtype, key)
+  def test_blocks_join_whatever_their_size(self):
+    log = small_log.SmallLog(self.create_tempdir().full_path)
+    log.prepare()
+    whole = task_table.load(log.output)
+    # Of 10, 5 and 1 events; parts of the log end inside of entities.
+    for events_per_block, events_per_part, num_blocks in (
+        (1, 3, 3), (12, 1, 2), (16, 7, 1)
+    ):
+      output = log.root / f'output{events_per_block}'
+      with (
+          mock.patch.object(task_blocks, '_EVENTS_PER_BLOCK', events_per_block),
+          mock.patch.object(
+              ordered_events.OrderedEvents, 'parts', cut_to(events_per_part)
+          ),
+      ):
+        log.prepare(output=output)
+      source = tfds.builder_from_directory(
+          str(output / 'tasks')
+      ).as_data_source(split='tasks')
+      self.assertLen(source, num_blocks)
+      read = task_table.load(output)
+      for name, expected in whole._asdict().items():
+        actual = getattr(read, name)
+        if not isinstance(expected, dict):
+          expected, actual = {name: expected}, {name: actual}
+        self.assertSameElements(expected, actual)
+        for key, values in expected.items():
+          np.testing.assert_array_equal(actual[key], values, err_msg=key)
+          self.assertEqual(actual[key].dtype, values.dtype, key)
 
   def test_tasks_are_read_without_this_library(self):
     log = small_log.SmallLog(self.create_tempdir().full_path)
@@ -129,10 +155,11 @@ class TaskStorageTest(absltest.TestCase):
     builder = tfds.builder_from_directory(str(log.output / 'tasks'))
     self.assertNotIsInstance(builder, task_builder.LimamlTasks)
     source = builder.as_data_source(split='tasks')
-    self.assertLen(source, 3)
-    self.assertEqual(source[1]['entity_key'], b'bob')
-    self.assertEqual(source[1]['num_train'], 4)
-    self.assertEqual(source[1]['labels'].tolist(), [1.0] * 5)
+    (block,) = source
+    self.assertEqual(block['entity_keys'].tolist(), [b'ann', b'bob', b'cat'])
+    self.assertEqual(block['num_events'].tolist(), [10, 5, 1])
+    self.assertEqual(block['num_train'].tolist(), [8, 4, 0])
+    self.assertEqual(block['labels'][10:15].tolist(), [1.0] * 5)
     self.assertIn("('genres', 2)", builder.info.description)
 
 

@@ -91,13 +91,13 @@ def write(
       if interactions.duplicates == 'first' else ''
   )
   # Where even label and features are alike, the rows cannot be told apart.
-  (num_events,) = connection.execute(
+  copied = connection.execute(
       f'COPY (SELECT {names} FROM (SELECT {tables.FILE}, {tables.ROW},'
       f' {values} FROM events){first_only} ORDER BY {names}) TO'
       f' {tables.literal(str(path))}'
       f' (FORMAT parquet, ROW_GROUP_SIZE {_ROWS_PER_PART})'
-  ).fetchone()
-  return OrderedEvents(path, num_events, tuple(columns))
+  ).fetchall()
+  return OrderedEvents(path, copied[0][0], tuple(columns))
 
 
 def codes_and_texts(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

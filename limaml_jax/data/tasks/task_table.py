@@ -53,6 +53,7 @@ def _read(path):
   )
   parts: dict[str, list[np.ndarray]] = {}
   for number in range(len(source)):
-    for key, values in source[number].items():
+    block: dict[str, np.ndarray] = source[number]  # pyrefly: ignore
+    for key, values in block.items():
       parts.setdefault(key, []).append(values)
   return {key: np.concatenate(parts.pop(key)) for key in list(parts)}
