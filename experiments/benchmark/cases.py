@@ -122,6 +122,9 @@ def make_meta_loss(
   meta_config, global_config = _configs(case)
   prepare_row = functools.partial(global_block.prepare, config=global_config)
   logit = functools.partial(global_block.apply, config=global_config)
+  inner_logit = functools.partial(
+      global_block.apply_in_inner_loop, config=global_config
+  )
 
   def encode(params, examples):
     features = jax.vmap(prepare_row, in_axes=(None, 0))(
@@ -136,7 +139,7 @@ def make_meta_loss(
 
   return outer_loop.make_meta_loss(
       encode=encode,
-      loss_fn=task_loss.make_task_loss(embed, logit),
+      loss_fn=task_loss.make_task_loss(embed, inner_logit),
       query_loss_fn=task_loss.make_query_loss(embed, logit, pooling='latest'),
       config=config,
   )

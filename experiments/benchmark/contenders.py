@@ -137,6 +137,8 @@ def _ask(process: subprocess.Popen, python: str, line: str):
     process.stdin.flush()
     return json.loads(process.stdout.readline())
   except (OSError, ValueError) as error:
+    with contextlib.suppress(OSError):
+      process.stdin.close()  # What it did not read would raise again later.
     raise errors.InputError(
         f'--peer=torch: {python} could not run it; install torch, or name a '
         'Python that has it by --peer_python'

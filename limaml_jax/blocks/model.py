@@ -16,6 +16,11 @@ from limaml_jax.blocks import encoder
 from limaml_jax.blocks import global_block
 from limaml_jax.blocks import meta_block
 
+LogitFn = Callable[
+    [types.Params, dict[types.EntityType, jax.Array], global_block.Prepared],
+    jax.Array,
+]
+
 
 class Readers(NamedTuple):
   """Which features each block reads, in order."""
@@ -36,6 +41,7 @@ class Model(NamedTuple):
       embeddings {type: [R, E]}.
     logit: global block, meta embeddings {type: [E]} and encoded features of
       one row -> logit, [].
+    inner_logit: the same function, written for what is differentiated twice.
     meta_specs: of the features that the meta block reads, in order.
     global_specs: of the features that the global block reads, in order.
     layout: of the embedding tables.
@@ -45,9 +51,8 @@ class Model(NamedTuple):
   index: Callable[[types.Examples], types.Examples]
   encode: Callable[[types.BlockParams, types.Examples], types.Examples]
   embed: Callable[[types.Params, dict[str, jax.Array]], dict[str, jax.Array]]
-  logit: Callable[
-      [types.Params, dict[str, jax.Array], global_block.Prepared], jax.Array
-  ]
+  logit: LogitFn
+  inner_logit: LogitFn
   meta_specs: tuple[types.FeatureSpec, ...]
   global_specs: tuple[types.FeatureSpec, ...]
   layout: encoder.Layout
@@ -98,6 +103,9 @@ def make_model(
       embed=functools.partial(_embed, config=config.model.meta_block),
       logit=functools.partial(
           global_block.apply, config=config.model.global_block
+      ),
+      inner_logit=functools.partial(
+          global_block.apply_in_inner_loop, config=config.model.global_block
       ),
       meta_specs=meta_specs,
       global_specs=global_specs,

@@ -8,6 +8,7 @@ that met it and D the loss's cotangent at its output. After k steps
 with the rates inside D_j. No array of a kernel's shape exists for any task.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -49,8 +50,8 @@ class LowRankKernel(NamedTuple):
   def __rmatmul__(self, rows: jax.Array) -> jax.Array:
     rows = jnp.asarray(rows)
     product = row_matmul.row_matmul(rows, self.shared.astype(rows.dtype))
-    change = sum(_apply(rows, factors) for factors in self.changes)
-    product += jnp.asarray(change, product.dtype)
+    if self.changes:
+      product += _change(rows, self.changes).astype(product.dtype)
     if self.gradient is None:
       return product
     return _record(product, rows, self.gradient)
@@ -72,14 +73,12 @@ def zeros(num_rows: int, kernel: jax.Array) -> Factors:
   )
 
 
-def _apply(rows: jax.Array, factors: Factors) -> jax.Array:
-  """Returns rows X^T D, [..., out]."""
-  inputs, cotangents = factors
-  rows = rows.astype(inputs.dtype)
-  if rows.ndim == 2 and rows.shape[0] == inputs.shape[0] == 1:
-    # Sums are fused, tiny products are not.
-    return jnp.sum(rows * inputs, axis=-1, keepdims=True) * cotangents
-  return (rows @ inputs.T) @ cotangents
+def _change(rows: jax.Array, changes: Sequence[Factors]) -> jax.Array:
+  """Returns sum_j (rows X_j^T) D_j, [..., out], in the factors' precision."""
+  # All steps in one product: many small ones would cost more in starting them.
+  stack = lambda *leaves: jnp.concatenate(leaves)
+  inputs, cotangents = jax.tree.map(stack, *changes)
+  return (rows.astype(inputs.dtype) @ inputs.T) @ cotangents
 
 
 @jax.custom_vjp

@@ -60,7 +60,7 @@ def assemble(
   )
   return Assembly(
       model=model,
-      loss_fn=task_loss.make_task_loss(model.embed, model.logit),
+      loss_fn=task_loss.make_task_loss(model.embed, model.inner_logit),
       query_loss_fn=task_loss.make_query_loss(
           model.embed,
           model.logit,

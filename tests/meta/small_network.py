@@ -59,7 +59,7 @@ def make_params(config: config_lib.Config) -> types.BlockParams:
 
 def make_loss(config: config_lib.Config) -> types.TaskLossFn:
   model = make_model(config)
-  return task_loss.make_task_loss(model.embed, model.logit)
+  return task_loss.make_task_loss(model.embed, model.inner_logit)
 
 
 def make_query_loss(config: config_lib.Config) -> types.QueryLossFn:

@@ -47,9 +47,9 @@ class PredictTest(parameterized.TestCase):
     self.assertEqual(found.temp_bytes, 192 + 4)  # The product, and its sum.
 
   @parameterized.product(
-      case=[c for c in cases.CASES if c.name != 'wide'],
+      case=cases.CASES,
       implementation=('plain', 'low_rank'),
-      num_steps=(1, 3),
+      num_steps=(1, 5),
   )
   def test_memory_of_a_step_is_near_that_of_xla(
       self, case, implementation, num_steps
