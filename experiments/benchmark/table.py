@@ -4,7 +4,8 @@
 
 prints a JSON line for each size. The whole outer step runs: rows are gathered,
 the inner loop and the meta-gradient run on them, and the optimizer writes them
-back. Sizes take turns; compare figures of one run only.
+back. Sizes take turns; compare figures of one run only. --mesh_rows divides the
+table over devices; a CPU has as many as JAX_NUM_CPU_DEVICES says.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,9 @@ _TABLE_TASKS = flags.DEFINE_integer(
 _TABLE_REPEATS = flags.DEFINE_integer(
     'table_repeats', 20, 'Timed steps in each of three turns.', lower_bound=1
 )
+_MESH_ROWS = flags.DEFINE_integer(
+    'mesh_rows', 1, 'Devices that the table is divided over.', lower_bound=1
+)
 
 _NUM_TURNS = 3
 _SUPPORT = _QUERY = 16
@@ -56,6 +60,7 @@ class _Contender:
   step: Callable[[], None]
   table_bytes: int
   state_bytes: int
+  bytes_per_device: int
   temp_bytes: int
   seconds: list[float] = dataclasses.field(default_factory=list)
 
@@ -94,6 +99,7 @@ def _config(table_optimizer: str) -> config_lib.Config:
           'outer_loop.table_optimizer': table_optimizer,
           'model.max_table_dimension': _DIMENSION,
           'model.meta_block.embedding_size': _DIMENSION,
+          'training.mesh_rows': _MESH_ROWS.value,
       },
   )
 
@@ -110,7 +116,7 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
       entity_type='user',
       entity_feature='user',
   )
-  mesh = mesh_lib.make_mesh(mesh_rows=1)
+  mesh = mesh_lib.make_mesh(config.training.mesh_rows)
   optimizers = state_lib.Optimizers(
       dense=optimizer.dense_optimizer(config.outer_loop, num_steps=1000),
       table=optimizer.table_optimizer(config.outer_loop, num_steps=1000),
@@ -134,12 +140,21 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
     holder[0], metrics = compiled(holder[0], batch)
     jax.block_until_ready((holder[0], metrics))
 
-  size_of = lambda tree: sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+  size_of = lambda tree: sum(
+      leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
+  )
+  held = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+          leaf.sharding.shard_shape(leaf.shape), leaf.dtype
+      ),
+      (state.params.tables, state.table_opt_states),
+  )
   return _Contender(
       num_rows=num_rows,
       step=step,
       table_bytes=size_of(state.params.tables),
       state_bytes=size_of(state.table_opt_states),
+      bytes_per_device=size_of(held),
       temp_bytes=memory.temp_size_in_bytes if memory else 0,
   )
 
@@ -149,7 +164,7 @@ def _meta_loss(
 ) -> outer_loop.MetaLossFn:
   return outer_loop.make_meta_loss(
       encode=model.encode,
-      loss_fn=task_loss.make_task_loss(model.embed, model.logit),
+      loss_fn=task_loss.make_task_loss(model.embed, model.inner_logit),
       query_loss_fn=task_loss.make_query_loss(
           model.embed, model.logit, pooling='latest'
       ),
@@ -163,12 +178,18 @@ def _batch(num_rows: int) -> types.Episode:
   num_tasks = _TABLE_TASKS.value
   users = rng.integers(0, _USERS, (num_tasks, 1), np.int32)
   ages = rng.normal(size=(num_tasks, 1)).astype(np.float32)
+  # A step's work is in its distinct rows: the same number of any table, where
+  # it has so many.
+  num_reads = num_tasks * (_SUPPORT + _QUERY)
+  again = num_reads > num_rows
+  items = iter(rng.choice(num_rows, num_reads, replace=again))
 
   def examples(size):
     shape = (num_tasks, size)
+    read = np.fromiter(items, np.int32, num_tasks * size)
     return types.Examples(
         meta_features={'user': {'user': users, 'age': ages}},
-        features={'item': rng.integers(0, num_rows, shape, np.int32)},
+        features={'item': read.reshape(shape)},
         labels=(rng.random(shape) < 0.3).astype(np.float32),
         mask=np.ones(shape, np.float32),
     )
@@ -189,9 +210,11 @@ def _record(
       'dimension': _DIMENSION,
       'table_optimizer': table_optimizer,
       'num_tasks': _TABLE_TASKS.value,
+      'mesh_rows': _MESH_ROWS.value,
       **timing.in_ms(contender.seconds),
       'ratio_to_first': round(median / first, 3),
       'table_bytes': contender.table_bytes,
       'state_bytes': contender.state_bytes,
+      'bytes_per_device': contender.bytes_per_device,
       'temp_bytes': contender.temp_bytes,
   }
