@@ -12,7 +12,8 @@ from rich import progress as rich_progress
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
   """Shows a bar while the context lasts; yields update(done, total).
 
-  Where the output is no terminal, it prints one line when the work is over.
+  Where the output is no terminal, it prints one line when the work is over,
+  and none if it fails: then the error is the only line.
   """
   console = rich_console.Console(stderr=True)
   columns = (
@@ -32,5 +33,8 @@ def bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
   try:
     yield update
-  finally:
-    progress.stop()
+  except BaseException:
+    progress.live.transient = not console.is_terminal
+    progress.live.stop()
+    raise
+  progress.stop()
