@@ -41,11 +41,14 @@ class DataConfig:
     task_entity: entity type that is adapted.
     min_count: a category rarer than this in training rows shares the
       out-of-vocabulary row.
+    max_events_per_entity: an entity keeps only so many of its latest events
+      before its first test event; 0 for all.
   """
 
   schema: str = 'ml100k'
   task_entity: str = 'user'
   min_count: int = 2
+  max_events_per_entity: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,7 @@ class EpisodeConfig:
       its latest support rows, zero included; at zero it also forgets the
       entity's ID, so that cold start is trained.
     task_weighting: 'task' counts every task alike in the meta loss, 'row' by
-      its number of query rows.
+      its query rows, each as much as its event weighs.
   """
 
   tasks_per_step: int = 256
@@ -145,8 +148,8 @@ class InnerLoopConfig:
     num_steps: K; 0 is ordinary training without adaptation.
     learning_rate: of every step, and where learned rates start.
     learned_rates: learns one rate per parameter array and step.
-    prior_rows: weight of the shared initialization, in support rows: n rows
-      move the meta block n / (n + prior_rows) of each step.
+    prior_rows: weight of the shared initialization, in support rows: rows of
+      total weight n move the meta block n / (n + prior_rows) of each step.
     first_order: drops the second derivatives (FOMAML).
     implementation: 'low_rank' keeps adapted kernels as factors, 'plain' whole,
       'auto' takes what is cheaper for each kernel; the numbers are the same.

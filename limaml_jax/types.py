@@ -37,16 +37,20 @@ class FeatureSpec:
 
   Attributes:
     name: of the feature, and of its embedding table if it has one.
-    kind: 'categorical' (an index, []), 'multi_hot' (indices padded with -1,
-      [max_values]) or 'numeric' (a float, []).
+    kind: 'categorical' or 'bucketized' (an index, []), 'multi_hot' (indices
+      padded with -1, [max_values]) or 'numeric' (a float, []).
     owner: whose it is: 'entity', 'item' or 'context' (the event itself).
     role: where it goes: 'meta' block, 'global' block or 'both'.
-    num_rows: V of its vocabulary; row 0 is for whatever is out of vocabulary;
-      0 for numeric.
+    num_rows: V of its vocabulary, or of its buckets and one more; row 0 is for
+      whatever is out of vocabulary, or empty; 0 for numeric.
     max_values: width of a multi_hot feature, else 0.
     mean: of a numeric feature over training rows.
     std: of a numeric feature over training rows, never 0.
     transform: of a numeric feature before all else: 'log1p' or none.
+    boundaries: between the buckets of a bucketized feature, ascending, 32-bit
+      numbers; each is the least value of the bucket above it.
+    hash_buckets: rows that tokens are hashed to; 0 for a vocabulary.
+    per_event: whether the entity's value may differ from event to event.
   """
 
   name: str
@@ -58,10 +62,17 @@ class FeatureSpec:
   mean: float = 0.0
   std: float = 1.0
   transform: str = ''
+  boundaries: tuple[float, ...] = ()
+  hash_buckets: int = 0
+  per_event: bool = False
 
 
 class Examples(NamedTuple):
   """Labelled rows of one task; a row with mask 0 is padding.
+
+  A real row of weight w counts like w rows of weight 1: a mean over rows is
+  sum(mask * x) / sum(mask), and sum(mask) the rows that a task is worth. It may
+  be below 1; what counts real rows counts mask > 0.
 
   Attributes:
     meta_features: per entity type, the meta block's inputs: raw features with
@@ -69,7 +80,8 @@ class Examples(NamedTuple):
     features: the global block's inputs: raw features with leaves [S, ...], or
       once encoded what it makes of them without any embedding.
     labels: 0 or 1, [S].
-    mask: 1 for real rows, 0 for padding, [S].
+    mask: weight of real rows, above 0 and 1 where the log has none; 0 for
+      padding, [S].
   """
 
   meta_features: dict[EntityType, Any]

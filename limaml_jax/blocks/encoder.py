@@ -45,8 +45,8 @@ class IndexedFeatures(NamedTuple):
   """Features of rows, ready for a lookup; any leading axes.
 
   Attributes:
-    ids: table rows by table, [..., slots]; -1 reads nothing. A categorical
-      feature has one slot, a multi_hot feature `max_values`, in order of specs.
+    ids: table rows by table, [..., slots]; -1 reads nothing. A multi_hot
+      feature has `max_values` slots, others one, in order of specs.
     numeric: standardized, [..., numeric features].
   """
 
@@ -133,7 +133,7 @@ def index(
       continue
     place = layout[spec.name]
     ids = jnp.where(value < 0, -1, value + place.offset)
-    ids = ids[..., None] if spec.kind == 'categorical' else ids
+    ids = ids if spec.kind == 'multi_hot' else ids[..., None]
     slots.setdefault(place.table, []).append(ids)
   ids = {table: jnp.concatenate(parts, -1) for table, parts in slots.items()}
   if numeric:

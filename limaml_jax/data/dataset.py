@@ -1,7 +1,8 @@
 """A prepared dataset on disk: what `prepare` leaves and everything reads.
 
 DIR/dataset.json        DatasetInfo; written last, so it marks a whole one
-DIR/vocabularies.json   per categorical or multi_hot feature, its tokens
+DIR/vocabularies.json   per categorical or multi_hot feature that is not hashed,
+                        its tokens
 DIR/items.parquet       item key, and its item-owned features, encoded
 DIR/tasks/              one example per entity, ArrayRecord through TFDS
 """
@@ -73,7 +74,10 @@ class DatasetInfo:
     fields = json.loads(text)
     fields['cutoffs'] = tuple(fields['cutoffs'])
     fields['features'] = tuple(
-        types.FeatureSpec(**spec) for spec in fields['features']
+        types.FeatureSpec(
+            **spec | {'boundaries': tuple(spec.get('boundaries', ()))}
+        )
+        for spec in fields['features']
     )
     return cls(**fields)
 
@@ -93,6 +97,8 @@ class TaskTable(NamedTuple):
     num_train: how many of those may be trained on, [N] int64.
     timestamps: UTC seconds, [events] int64.
     labels: 0 or 1, [events] float32.
+    weights: of the events in the losses, [events] float32; 1 where the schema
+      gives none.
     entity_features: raw features per entity, leaves [N, ...].
     event_features: raw item and context features, leaves [events, ...].
   """
@@ -103,6 +109,7 @@ class TaskTable(NamedTuple):
   num_train: np.ndarray
   timestamps: np.ndarray
   labels: np.ndarray
+  weights: np.ndarray
   entity_features: types.HostFeatures
   event_features: types.HostFeatures
 
@@ -125,7 +132,10 @@ def load_info(directory: str | pathlib.Path) -> DatasetInfo:
 
 
 def load_vocabularies(directory: str | pathlib.Path) -> dict[str, list[str]]:
-  """Returns the tokens of each vocabulary; row i + 1 is token i."""
+  """Returns the tokens of each vocabulary; row i + 1 is token i.
+
+  A hashed feature has none.
+  """
   path = pathlib.Path(directory) / VOCABULARIES_FILE
   try:
     return json.loads(path.read_text())

@@ -5,19 +5,24 @@ renamed at the end. What stood there before stays intact whatever fails.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
+import dataclasses
 import json
 import logging
 import pathlib
 import tempfile
 
 from limaml_jax import config as config_lib
+from limaml_jax import errors
 from limaml_jax.data import dataset
-from limaml_jax.data.log import engine
+from limaml_jax.data.engines import duckdb_engine
+from limaml_jax.data.engines import start
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema_file
-from limaml_jax.data.log import sources
+from limaml_jax.data.tasks import event_runs
 from limaml_jax.data.tasks import fingerprint
 from limaml_jax.data.tasks import items
+from limaml_jax.data.tasks import log_reader
 from limaml_jax.data.tasks import output_directory
 from limaml_jax.data.tasks import protocol as protocol_lib
 from limaml_jax.data.tasks import task_builder
@@ -36,10 +41,17 @@ def prepare(
     *,
     data: config_lib.DataConfig,
     protocol: config_lib.ProtocolConfig,
-    memory_limit: str = engine.MEMORY_LIMIT,
+    files: Sequence[str] | None = None,
+    engine: str = 'duckdb',
+    spark_master: str = start.DEFAULT_MASTER,
+    memory_limit: str = duckdb_engine.MEMORY_LIMIT,
+    max_reject_fraction: float = 0.01,
     on_progress: Progress | None = None,
 ) -> dataset.DatasetInfo:
   """Makes the dataset, unless it is there already.
+
+  Files that an earlier dataset in the same place was made of, by the same
+  schema, are not read again.
 
   Args:
     schema_path: TOML file.
@@ -47,7 +59,11 @@ def prepare(
     output_dir: receives the dataset; an earlier one is replaced at the end.
     data: task entity and smallest count of a category.
     protocol: which events train and which are tested.
-    memory_limit: of the engine, such as '2GB'; what needs more goes to disk.
+    files: globs of the log's files, instead of those that the schema names.
+    engine: 'duckdb' or 'spark', which reads, checks and orders the log.
+    spark_master: where Spark runs.
+    memory_limit: of DuckDB, such as '2GB'; what needs more goes to disk.
+    max_reject_fraction: of the rows of a table that may fail its checks.
     on_progress: told of each step, for people who wait.
 
   Returns:
@@ -57,15 +73,20 @@ def prepare(
     InputError: for whatever is wrong with schema, settings or files.
   """
   progress = on_progress or (lambda stage, done, total: None)
-  output_dir = pathlib.Path(output_dir)
-  schema = schema_file.load(schema_path)
+  data_dir, output_dir = pathlib.Path(data_dir), pathlib.Path(output_dir)
+  schema = _load_schema(schema_path, files)
   protocol_lib.check(protocol)
+  _check_settings(data, max_reject_fraction)
+  paths = raw_log.find_files(
+      schema, raw_log.find_entity(schema, data.task_entity), data_dir
+  )
+  every_file = [path for found in paths.values() for path in found]
   request = fingerprint.of_request(
-      pathlib.Path(schema_path).read_bytes(),
-      _files(schema, data_dir, data),
-      pathlib.Path(data_dir),
+      schema,
+      fingerprint.of_files(every_file, data_dir),
       data=data,
       protocol=protocol,
+      max_reject_fraction=max_reject_fraction,
   )
   earlier = output_directory.find_earlier(output_dir)
   if earlier and earlier.request == request:
@@ -74,39 +95,62 @@ def prepare(
   with output_directory.replacing(output_dir) as directory:
     with (
         tempfile.TemporaryDirectory(dir=directory) as scratch,
-        engine.connect(scratch, memory_limit) as connection,
+        start.Engines(
+            engine, scratch, memory_limit, spark_master
+        ) as engines,
     ):
-      log = raw_log.open_log(
-          connection,
-          schema,
-          data_dir,
-          task_entity=data.task_entity,
+      reader = log_reader.LogReader(
+          schema, data, data_dir, engines, max_reject_fraction
+      )
+      found = reader.read(
+          paths,
+          directory.absolute(),
+          event_runs.Runs.load(output_dir),
+          scratch=pathlib.Path(scratch).absolute(),
           on_table=lambda done, total: progress('read', done, total),
       )
-      progress('transform', 0, 1)
-      prepared = transform.transform(
-          connection,
-          log,
-          schema,
-          data=data,
-          protocol=protocol,
-          scratch=pathlib.Path(scratch),
+      prepared, contents = _make_tasks(
+          found, schema, data, protocol, directory, progress
       )
-      progress('transform', 1, 1)
-      contents = _write_tasks(prepared, directory, progress)
     info = _describe(schema, data, protocol, prepared, request, contents)
     _write_facts(prepared, info, directory)
   return info
 
 
-def _files(schema, data_dir, data):
-  """Returns every file that the dataset is made of."""
-  entity = raw_log.find_entity(schema, data.task_entity)
-  found = sources.find_files(schema.interactions.files, data_dir)
-  for side_table in (entity.side_table, schema.item.side_table):
-    if side_table:
-      found += sources.find_files(side_table.files, data_dir)
-  return found
+def _load_schema(path, files):
+  """Reads the schema, with other files of the log if there are any."""
+  schema = schema_file.load(path)
+  if files is None:
+    return schema
+  interactions = dataclasses.replace(schema.interactions, files=tuple(files))
+  return dataclasses.replace(schema, interactions=interactions)
+
+
+def _make_tasks(found, schema, data, protocol, directory, progress):
+  """Writes the tasks; returns them, and the hash of the whole dataset."""
+  progress('transform', 0, 1)
+  prepared = transform.transform(
+      found.ordered,
+      schema,
+      found.features,
+      found.sides,
+      data=data,
+      protocol=protocol,
+  )
+  progress('transform', 1, 1)
+  return prepared, _write_tasks(prepared, directory, progress)
+
+
+def _check_settings(data, max_reject_fraction):
+  if not 0 <= max_reject_fraction <= 1:
+    raise errors.InputError(
+        f'--max_reject_fraction={max_reject_fraction}: set 0 to 1'
+    )
+  if data.max_events_per_entity < 0:
+    raise errors.InputError(
+        f'data.max_events_per_entity: is {data.max_events_per_entity}; set 0'
+        ' for all, or more'
+    )
 
 
 def _write_tasks(prepared, directory, progress):

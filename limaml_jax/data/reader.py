@@ -120,9 +120,11 @@ class _DrawMetaBatch:
     self._info = info
     self._config = config
     self._uses_support = uses_support
-    num_episodes = max(index.entity.size, 1)
-    self._mean_query = (
-        np.sum(index.query_stop - index.query_start) / num_episodes
+    # What the first n events of all weigh, for any n.
+    totals = np.cumsum(table.weights, dtype=np.float64)
+    self._weight_before = np.concatenate([[0.0], totals])
+    self._mean_query = np.sum(self._query_weights(index)) / max(
+        index.entity.size, 1
     )
 
   def __call__(self, element, rng: np.random.Generator) -> MetaBatch:
@@ -153,7 +155,11 @@ class _DrawMetaBatch:
   def _weights(self, chosen, real) -> np.ndarray:
     if self._config.task_weighting == 'task':
       return real.astype(np.float32)
-    return real * (chosen.query_stop - chosen.query_start) / self._mean_query
+    return real * self._query_weights(chosen) / self._mean_query
+
+  def _query_weights(self, index) -> np.ndarray:
+    before = self._weight_before
+    return before[index.query_stop] - before[index.query_start]
 
 
 def _drop_support(

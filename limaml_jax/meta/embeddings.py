@@ -19,8 +19,8 @@ def pool(rows: jax.Array, mask: types.Array, *, pooling: str) -> jax.Array:
 
   Args:
     rows: one row (R = 1), or one per support row, oldest first.
-    mask: of the support rows, [S]; not read when R = 1.
-    pooling: 'latest', 'mean' or 'max'.
+    mask: weights of the support rows, [S]; not read when R = 1.
+    pooling: 'latest', the 'mean' by weight, or 'max'.
 
   Returns:
     The meta embedding. Without any real support row it is the first row: the

@@ -42,7 +42,8 @@ def adapt(
     loss_fn: mean loss of one task.
     learning_rates: shaped like `meta_params`, leaves [K].
     prior_rows: weight of the shared initialization against the support, in
-      rows: n real rows move the parameters n / (n + prior_rows) of each step.
+      rows: real rows of total weight n move the parameters n / (n + prior_rows)
+      of each step.
     first_order: treats the inner gradients as constants (FOMAML).
     implementation: 'plain' gives every task its own arrays, 'low_rank' keeps
       kernels as factors, 'auto' takes what is cheaper for each kernel.
@@ -52,8 +53,8 @@ def adapt(
     Adapted meta block, shaped like `meta_params` but for kernels kept as
     `LowRankKernel`, and the support loss before each step, [K].
   """
-  num_rows = jnp.sum(support.mask)
-  trust = num_rows / jnp.maximum(num_rows + prior_rows, 1)
+  num_rows = jnp.sum(support.mask)  # By weight.
+  trust = num_rows / jnp.where(num_rows > 0, num_rows + prior_rows, 1)
   rates = jax.tree.map(lambda rate: trust * rate, learning_rates)
   steps = jax.tree.leaves(learning_rates)
   chosen = plan(

@@ -1,4 +1,4 @@
-"""Loss of one task: masked mean cross-entropy of its rows (METHOD, l).
+"""Loss of one task: weighted mean cross-entropy of its rows (METHOD, l).
 
 Support rows are scored with the embedding of their own meta features: that is
 what the inner loop descends. Query rows are scored as serving will score them,
@@ -71,11 +71,12 @@ def _row_logits(
 
 
 def mean_loss(logits: jax.Array, examples: types.Examples) -> jax.Array:
-  """Returns the mean cross-entropy; 0 when all rows are padding."""
+  """Returns the weighted mean cross-entropy; 0 when all rows are padding."""
   losses = optax.sigmoid_binary_cross_entropy(logits, examples.labels)
-  # Divided by at least 1: an empty support has loss 0 and gradient 0.
-  num_rows = jnp.maximum(jnp.sum(examples.mask), 1)
-  return jnp.sum(losses * examples.mask) / num_rows
+  total = jnp.sum(examples.mask)
+  # Never divided by 0: an empty support has loss 0 and gradient 0.
+  total = jnp.where(total > 0, total, 1)
+  return jnp.sum(losses * examples.mask) / total
 
 
 def make_task_loss(

@@ -1,51 +1,68 @@
-"""The engine that reads, checks and sorts logs: DuckDB, within bounds."""
+"""What reading a log asks of an engine.
 
-from collections.abc import Iterator
-import contextlib
-import os
+Checks, joins, caps and order are Ibis expressions, the same for every engine.
+An engine opens the log's files, runs expressions, and writes sorted rows.
+"""
 
-import duckdb
+from collections.abc import Mapping
+from collections.abc import Sequence
+import pathlib
+from typing import Protocol
 
-from limaml_jax import errors
+import ibis
+import ibis.expr.types as ir
 
-MEMORY_LIMIT = '2GB'
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import tables
 
 
-@contextlib.contextmanager
-def connect(
-    scratch: str | os.PathLike, memory_limit: str = MEMORY_LIMIT
-) -> Iterator[duckdb.DuckDBPyConnection]:
-  """Holds a connection that keeps what exceeds its memory in `scratch`.
+class Engine(Protocol):
+  """Runs Ibis expressions over opened tables.
 
-  Args:
-    scratch: directory on a disk with room for the log.
-    memory_limit: such as '2GB'.
-
-  Raises:
-    InputError: if the limit is none, or the engine fails on a file.
+  Attributes:
+    backend: of Ibis.
   """
-  settings = {
-      'temp_directory': os.fspath(scratch),
-      'memory_limit': memory_limit,
-  }
-  try:
-    connection = duckdb.connect(config=settings)
-  except duckdb.Error as error:
-    raise errors.InputError(
-        f'--memory_limit={memory_limit}: {_first_line(error)}; give one such'
-        f' as {MEMORY_LIMIT}'
-    ) from error
-  with connection:
-    try:
-      connection.execute("SET TimeZone = 'UTC'")
-      yield connection
-    except duckdb.Error as error:
-      raise errors.InputError(
-          f'the log cannot be read: {_first_line(error)}; mend what it names,'
-          ' or raise --memory_limit if it is memory'
-      ) from error
 
+  backend: ibis.BaseBackend
 
-def _first_line(error: duckdb.Error) -> str:
-  lines = str(error).strip().splitlines()
-  return lines[0] if lines else type(error).__name__
+  def open_table(
+      self,
+      name: str,
+      source: schema_lib.Interactions | schema_lib.SideTable,
+      paths: Sequence[pathlib.Path],
+      *,
+      columns: Mapping[str, str],
+      formulas: Mapping[str, str],
+  ) -> tables.Table:
+    """Opens files as table `name`, with a column for each formula.
+
+    Args:
+      name: of the table.
+      source: how to read the files.
+      paths: of the files.
+      columns: that must be there, with the place in the schema that says so.
+      formulas: SQL expressions, with the place in the schema of each.
+
+    Raises:
+      InputError: if a file is torn, or lacks a column.
+    """
+    ...
+
+  def microseconds(self, time: tables.Column, zone: str) -> tables.Column:
+    """Returns microseconds since 1970 UTC of times as SQL reads them.
+
+    Args:
+      time: text, timestamps or dates; NULL for what is none of them.
+      zone: of times that name none.
+    """
+    ...
+
+  def write(
+      self, rows: ir.Table, path: pathlib.Path, rows_per_group: int
+  ) -> list[pathlib.Path]:
+    """Writes rows as Parquet in their order, to `path` or files under it."""
+    ...
+
+  def read(self, paths: Sequence[pathlib.Path]) -> ir.Table:
+    """Opens what `write` wrote."""
+    ...

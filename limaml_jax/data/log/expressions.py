@@ -7,6 +7,7 @@ single bad value is an error at its line instead of a change of type.
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 from typing import Any
@@ -20,14 +21,12 @@ _INTEGER = r'[+-]?\d{1,18}'
 
 
 def referenced_columns(
-    connection: duckdb.DuckDBPyConnection,
-    formulas: dict[str, str],
+    formulas: Mapping[str, str],
     columns: Iterable[str],
 ) -> list[str]:
   """Returns the columns that any of the formulas refers to.
 
   Args:
-    connection: DuckDB, which parses.
     formulas: SQL expressions, with the place in the schema of each.
     columns: of the table; SQL ignores their case.
 
@@ -37,24 +36,23 @@ def referenced_columns(
   spelled = {column.casefold(): column for column in columns}
   found = {}
   for formula, place in formulas.items():
-    for name in names_in(connection, formula, place):
+    for name in names_in(formula, place):
       if name.casefold() in spelled:
         found[spelled[name.casefold()]] = None
   return list(found)
 
 
-def names_in(
-    connection: duckdb.DuckDBPyConnection, formula: str, place: str
-) -> list[str]:
+def names_in(formula: str, place: str) -> list[str]:
   """Returns the names that stand in an SQL expression.
 
   Raises:
     InputError: if it is not one SQL expression.
   """
   statement = f'SELECT ({formula}\n)'
-  rows = connection.execute(
-      'SELECT json_serialize_sql(?::VARCHAR)', [statement]
-  ).fetchall()
+  with duckdb.connect() as parser:
+    rows = parser.execute(
+        'SELECT json_serialize_sql(?::VARCHAR)', [statement]
+    ).fetchall()
   tree = json.loads(rows[0][0])
   if tree['error'] or len(tree['statements']) != 1:
     reason = tree.get('error_message') or 'more than one statement'
@@ -81,7 +79,7 @@ def compute(
     *,
     needed: Sequence[str],
     used: Sequence[str],
-    formulas: dict[str, str],
+    formulas: Mapping[str, str],
 ) -> tables.Table:
   """Makes the table from its raw one, with one more column per formula.
 
@@ -121,9 +119,10 @@ def compute(
       ) from error
     columns.append(column)
   kind = 'TABLE' if table.is_text else 'VIEW'
+  names = ', '.join([tables.FILE, tables.ROW, *columns])
   connection.execute(
-      f'CREATE {kind} {tables.quote(table.name)} AS SELECT {tables.FILE},'
-      f' {", ".join([tables.ROW, *columns])} FROM {rows}'
+      f'CREATE OR REPLACE {kind} {tables.quote(table.name)} AS SELECT {names}'
+      f' FROM {rows}'
   )
   if table.is_text:
     connection.execute(f'DROP TABLE {raw}')

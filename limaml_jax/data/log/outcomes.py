@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import duckdb
-
 from limaml_jax import errors
 from limaml_jax.data.log import expressions
 from limaml_jax.data.log import schema as schema_lib
@@ -12,7 +10,6 @@ from limaml_jax.data.log import tables
 
 
 def check_features(
-    connection: duckdb.DuckDBPyConnection,
     schema: schema_lib.Schema,
     features: Sequence[schema_lib.Feature],
 ) -> None:
@@ -24,13 +21,13 @@ def check_features(
   interactions = schema.interactions
   place = f'{schema.path}: interactions.label'
   outcomes = dict.fromkeys(interactions.outcomes, 'an outcome of the event')
-  for name in expressions.names_in(connection, interactions.label, place):
+  for name in expressions.names_in(interactions.label, place):
     outcomes[name] = 'what the label is made of'
   folded = {name.casefold(): (name, why) for name, why in outcomes.items()}
   for feature in features:
     place = f'{schema.path}: feature {feature.name!r}'
     names = [feature.column] if feature.column else expressions.names_in(
-        connection, feature.expression, place
+        feature.expression, place
     )
     for name in names:
       if name.casefold() in folded:

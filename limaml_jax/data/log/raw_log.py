@@ -1,106 +1,27 @@
-"""Raw log: the log and side tables of a schema, opened and found valid."""
+"""Raw log: the log and side tables of a schema, opened and judged by row."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
 import logging
 import pathlib
-from typing import NamedTuple
 
-import duckdb
+import ibis.expr.types as ir
 
 from limaml_jax import errors
+from limaml_jax.data.log import checks
+from limaml_jax.data.log import engine as engine_lib
 from limaml_jax.data.log import event_time
+from limaml_jax.data.log import opened as opened_lib
 from limaml_jax.data.log import outcomes
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import schema_file
 from limaml_jax.data.log import sources
 from limaml_jax.data.log import tables
-from limaml_jax.data.log import validation
 
 _LOGGER = logging.getLogger(__name__)
 
-# Between the elements of a list column once it is a text; no value holds it.
-LIST_SEPARATOR = '\x1f'
-
-
-class RawLog(NamedTuple):
-  """Opened sources.
-
-  Attributes:
-    events: the log.
-    time: SQL for the microseconds since 1970 of an event.
-    side_tables: of owners 'entity' and 'item', where they have one.
-    features: those of the schema that bear on the adapted entity type.
-  """
-
-  events: tables.Table
-  time: str
-  side_tables: dict[str, tables.Table]
-  features: tuple[schema_lib.Feature, ...]
-
-  def table_of(self, feature: schema_lib.Feature) -> tables.Table:
-    """Returns the table that a feature's values stand in."""
-    if feature.in_log:
-      return self.events
-    return self.side_tables[feature.owner]
-
-  def column_of(self, feature: schema_lib.Feature) -> str:
-    """Returns the column that holds a feature's values."""
-    if feature.column:
-      return feature.column
-    return self.table_of(feature).computed[feature.expression]
-
-
-def open_log(
-    connection: duckdb.DuckDBPyConnection,
-    schema: schema_lib.Schema,
-    data_dir: str | pathlib.Path,
-    *,
-    task_entity: str,
-    on_table: Callable[[int, int], None] = lambda done, total: None,
-) -> RawLog:
-  """Opens and validates everything that the schema names.
-
-  Args:
-    connection: DuckDB, which receives tables events, entity and item.
-    schema: says what is where.
-    data_dir: that its files are relative to.
-    task_entity: entity type that is adapted.
-    on_table: told how many of how many tables are done.
-
-  Returns:
-    The opened tables.
-
-  Raises:
-    InputError: for the first thing that is wrong.
-  """
-  entity = find_entity(schema, task_entity)
-  features = _features_of(schema, task_entity)
-  on_table(0, 3)
-  events = _open_events(connection, schema, data_dir, entity, features)
-  on_table(1, 3)
-  side_tables = {}
-  for index, (owner, source) in enumerate((
-      ('entity', entity.side_table), ('item', schema.item.side_table),
-  )):
-    if source:
-      side_tables[owner] = _open_side_table(
-          connection, schema, data_dir, owner, source,
-          [f for f in features if f.owner == owner and not f.in_log],
-      )
-    on_table(index + 2, 3)
-  log = RawLog(
-      events=events,
-      time=event_time.microseconds(schema.interactions),
-      features=features,
-      side_tables=side_tables,
-  )
-  _validate(connection, schema, log, entity)
-  return log._replace(
-      features=tuple(
-          _join_lists(connection, log, feature) for feature in features
-      )
-  )
+# Microseconds since 1970: of an event, or from when a side table's row holds.
+TIME = '__time'
 
 
 def find_entity(
@@ -119,7 +40,18 @@ def find_entity(
   return schema.entities[task_entity]
 
 
-def _features_of(schema, task_entity):
+def side_sources(
+    schema: schema_lib.Schema, entity: schema_lib.Entity
+) -> dict[str, schema_lib.SideTable]:
+  """Returns the side tables by owner, 'entity' and 'item', that there are."""
+  found = {'entity': entity.side_table, 'item': schema.item.side_table}
+  return {owner: source for owner, source in found.items() if source}
+
+
+def features_of(
+    schema: schema_lib.Schema, task_entity: str
+) -> tuple[schema_lib.Feature, ...]:
+  """Returns the features that bear on the adapted entity type."""
   kept = []
   for feature in schema.features:
     owner = feature.entity or next(iter(schema.entities))
@@ -127,22 +59,177 @@ def _features_of(schema, task_entity):
       _LOGGER.info(
           'Feature %r belongs to %r, not to the adapted %r: left out',
           feature.name, owner, task_entity,
-      )
+      )  # fmt: skip
     else:
       kept.append(feature)
   return tuple(kept)
 
 
-def _join_lists(connection, log, feature):
-  """Gives a feature whose values are lists the separator that joins them."""
-  kinds = {
-      row[0]: row[1] for row in connection.execute(
-          f'DESCRIBE {tables.quote(log.table_of(feature).name)}'
-      ).fetchall()
-  }
-  if kinds[log.column_of(feature)].endswith('[]'):
-    return dataclasses.replace(feature, separator=LIST_SEPARATOR)
-  return feature
+def open_events(
+    engine: engine_lib.Engine,
+    schema: schema_lib.Schema,
+    entity: schema_lib.Entity,
+    features: Sequence[schema_lib.Feature],
+    paths: Sequence[pathlib.Path],
+    *,
+    max_reject_fraction: float = 0.0,
+) -> opened_lib.Opened:
+  """Opens and checks files of the log.
+
+  Args:
+    engine: that reads them.
+    schema: says what is where.
+    entity: that is adapted.
+    features: that stand in the log.
+    paths: of the files.
+    max_reject_fraction: of their rows.
+
+  Raises:
+    InputError: for what is wrong with the schema or the files, or with more
+      rows than may be.
+  """
+  interactions = schema.interactions
+  outcomes.check_features(schema, features)
+  columns, formulas = _wanted(schema, features)
+  place = f'{schema.path}: interactions'
+  formulas[interactions.label] = f'{place}.label'
+  if interactions.weight:
+    formulas[interactions.weight] = f'{place}.weight'
+  columns[interactions.timestamp] = f'{place}.timestamp'
+  columns[interactions.item] = f'{place}.item'
+  columns[entity.key] = f'{schema.path}: entities key'
+  table = engine.open_table(
+      'events',
+      interactions,
+      paths,
+      columns=columns,
+      formulas=formulas,
+  )
+  outcomes.check_columns(schema, table)
+  rows = _with_time(
+      engine,
+      engine.backend.table('events'),
+      table,
+      interactions.timestamp,
+      unit=interactions.timestamp_unit,
+      zone=interactions.timestamp_zone,
+      key='timestamp_unit',
+  )
+  opened = opened_lib.judge(
+      table,
+      rows,
+      _event_checks(interactions, entity, features, table),
+      unique=_unique_events(interactions, entity),
+      max_reject_fraction=max_reject_fraction,
+  )
+  if not opened.num_rows:
+    raise errors.InputError(
+        f'{table.files[0]}: has no rows; expected at least one event'
+    )
+  return opened
+
+
+def _event_checks(interactions, entity, features, table):
+  found = [*checks.of_key(entity.key), *checks.of_key(interactions.item)]
+  found += checks.of_time(
+      TIME,
+      interactions.timestamp,
+      interactions.timestamp_unit,
+      'timestamp_unit',
+  )
+  found += checks.of_numbers(table)
+  label, weight = interactions.label, interactions.weight
+  found.append(checks.of_label(table.computed[label], label))
+  if weight:
+    found.append(checks.of_weight(table.computed[weight], weight))
+  return found + _feature_checks(features, table)
+
+
+def _feature_checks(features, table):
+  return [
+      check
+      for feature in features
+      if feature.is_number
+      for check in checks.of_feature(column_of(table, feature), feature)
+  ]
+
+
+def _unique_events(interactions, entity):
+  if interactions.duplicates != 'error':
+    return []
+  return [
+      checks.Unique(
+          columns=(entity.key, interactions.item, TIME),
+          field=(
+              f'columns {entity.key!r} and {interactions.item!r} and the time'
+          ),
+          wanted='one row for each',
+          advice="remove one, or set duplicates = 'first' or 'keep'",
+      )
+  ]
+
+
+def open_side_table(
+    engine: engine_lib.Engine,
+    schema: schema_lib.Schema,
+    owner: str,
+    source: schema_lib.SideTable,
+    features: Sequence[schema_lib.Feature],
+    paths: Sequence[pathlib.Path],
+    *,
+    max_reject_fraction: float = 0.0,
+) -> opened_lib.Opened:
+  """Opens and checks a side table, as `open_events` does the log.
+
+  Args:
+    engine: that reads it.
+    schema: says what is where.
+    owner: 'entity' or 'item'; names the table.
+    source: of its rows.
+    features: that stand in it.
+    paths: of its files.
+    max_reject_fraction: of its rows.
+  """
+  columns, formulas = _wanted(schema, features)
+  columns[source.key] = f'{schema.path}: side_table.key'
+  if source.valid_from:
+    columns[source.valid_from] = f'{schema.path}: side_table.valid_from'
+  table = engine.open_table(
+      owner, source, paths, columns=columns, formulas=formulas
+  )
+  rows = engine.backend.table(owner)
+  found = [*checks.of_numbers(table), *checks.of_key(source.key)]
+  unique = (source.key,)
+  if source.valid_from:
+    interactions = schema.interactions
+    unit = source.valid_from_unit or interactions.timestamp_unit
+    rows = _with_time(
+        engine, rows, table, source.valid_from,
+        unit=unit, zone=interactions.timestamp_zone, key='valid_from_unit',
+    )  # fmt: skip
+    found += checks.of_time(TIME, source.valid_from, unit, 'valid_from_unit')
+    unique = (source.key, TIME)
+  return opened_lib.judge(
+      table,
+      rows,
+      found + _feature_checks(features, table),
+      unique=[
+          checks.Unique(
+              columns=unique,
+              field=f'column {source.key!r}',
+              wanted='one row per key' + ' and time' * bool(source.valid_from),
+              advice='remove one',
+          )
+      ],
+      max_reject_fraction=max_reject_fraction,
+  )
+
+
+def _with_time(engine, rows, table, column, *, unit, zone, key) -> ir.Table:
+  """Adds column TIME."""
+  event_time.check_type(table, column, unit, key)
+  time = event_time.microseconds(engine, rows, column, unit=unit, zone=zone)
+  return rows.mutate(**{TIME: time})
 
 
 def _wanted(schema, features):
@@ -157,55 +244,41 @@ def _wanted(schema, features):
   return columns, formulas
 
 
-def _open_events(connection, schema, data_dir, entity, features):
-  interactions = schema.interactions
-  place = f'{schema.path}: interactions'
-  in_log = [feature for feature in features if feature.in_log]
-  columns, formulas = _wanted(schema, in_log)
-  formulas[interactions.label] = f'{place}.label'
-  columns[interactions.timestamp] = f'{place}.timestamp'
-  columns[interactions.item] = f'{place}.item'
-  columns[entity.key] = f'{schema.path}: entities key'
-  outcomes.check_features(connection, schema, in_log)
-  table = sources.open_table(
-      connection, 'events', interactions, data_dir,
-      columns=columns, formulas=formulas,
-  )
-  outcomes.check_columns(schema, table)
-  return table
+def column_of(table: tables.Table, feature: schema_lib.Feature) -> str:
+  """Returns the column of an opened table that holds a feature's values."""
+  return feature.column or table.computed[feature.expression]
 
 
-def _open_side_table(connection, schema, data_dir, owner, source, features):
-  columns, formulas = _wanted(schema, features)
-  columns[source.key] = f'{schema.path}: side_table.key'
-  table = sources.open_table(
-      connection, owner, source, data_dir, columns=columns, formulas=formulas
-  )
-  validation.check_numbers(connection, table)
-  validation.check_key(connection, table, source.key)
-  validation.check_unique(connection, table, source.key)
-  return table
+def find_files(
+    schema: schema_lib.Schema,
+    entity: schema_lib.Entity,
+    data_dir: str | pathlib.Path,
+) -> dict[str, list[pathlib.Path]]:
+  """Returns the files of 'events', and of each side table by its owner.
+
+  Raises:
+    InputError: if a glob matches nothing, or a file is empty.
+  """
+  found = {'events': sources.find_files(schema.interactions.files, data_dir)}
+  for owner, source in side_sources(schema, entity).items():
+    found[owner] = sources.find_files(source.files, data_dir)
+  return found
 
 
-def _validate(connection, schema, log, entity):
-  interactions = schema.interactions
-  events = log.events
-  (count,) = connection.execute('SELECT count(*) FROM events').fetchone()
-  if not count:
-    raise errors.InputError(
-        f'{events.files[0]}: has no rows; expected at least one event'
-    )
-  for key in (entity.key, interactions.item):
-    validation.check_key(connection, events, key)
-  event_time.check(connection, events, interactions)
-  validation.check_numbers(connection, events)
-  validation.check_label(connection, events, interactions.label)
-  if interactions.duplicates == 'error':
-    validation.check_events(
-        connection, events, entity.key, interactions.item, log.time
-    )
-  for feature in log.features:
-    if feature.kind == 'numeric':
-      validation.check_numeric(
-          connection, log.table_of(feature), feature, log.column_of(feature)
-      )
+def as_downstream(
+    features: Sequence[schema_lib.Feature],
+    sides: dict[str, schema_lib.SideTable],
+) -> tuple[schema_lib.Feature, ...]:
+  """Returns features as they are once the log is ordered.
+
+  What changes in time is joined into the log: from there on each event has
+  its own.
+  """
+  found = []
+  for feature in features:
+    source = None if feature.in_log else sides[feature.owner]
+    if source is None or not source.valid_from:
+      found.append(feature)
+    else:
+      found.append(dataclasses.replace(feature, source='log'))
+  return tuple(found)

@@ -1,7 +1,7 @@
 """Schema: which columns of a log are what, and which of them are features.
 
-Read from TOML by `schema_file`; experiments/schemas/ml100k.toml explains every
-key. Nothing here opens a log.
+Read from TOML by `schema_file`; docs/schema.md explains every key. Nothing here
+opens a log.
 """
 
 import dataclasses
@@ -10,7 +10,8 @@ FORMATS = ('atomic', 'csv', 'parquet')
 TIMESTAMP_UNITS = ('s', 'ms', 'us', 'iso')
 DUPLICATES = ('error', 'first', 'keep')
 OWNERS = ('entity', 'item', 'context')
-KINDS = ('categorical', 'numeric', 'multi_hot')
+KINDS = ('categorical', 'bucketized', 'multi_hot', 'numeric')
+NUMBER_KINDS = ('bucketized', 'numeric')  # Their cells are numbers.
 ROLES = ('meta', 'global', 'both')
 SOURCES = ('', 'log')
 TRANSFORMS = ('', 'log1p')
@@ -18,19 +19,25 @@ TRANSFORMS = ('', 'log1p')
 
 @dataclasses.dataclass(frozen=True)
 class SideTable:
-  """Attributes of entities or items, one row per key.
+  """Attributes of entities or items.
 
   Attributes:
     files: globs relative to the data directory.
     format: 'atomic', 'csv' or 'parquet'.
     key: column that the log's key refers to.
     separator: between the columns of 'csv'.
+    valid_from: column of the time from which a row holds. With it a key may
+      have several rows, and an event reads the latest that began before it;
+      without it there is one row per key.
+    valid_from_unit: as `Interactions.timestamp_unit`, and the same when empty.
   """
 
   files: tuple[str, ...]
   format: str
   key: str
   separator: str = ','
+  valid_from: str = ''
+  valid_from_unit: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +50,15 @@ class Interactions:
     item: column of the item's key.
     timestamp: column of the time of the event.
     timestamp_unit: 's', 'ms' or 'us' since 1970 UTC, or 'iso' for timestamps
-      as SQL reads them, UTC where they name no zone.
+      as SQL reads them.
     label: SQL expression over the log's columns that gives 0 or 1.
     duplicates: what to do with rows alike in entity, item and time: 'error',
       keep the 'first' one, or 'keep' all.
     outcomes: columns known only after the event; refused as features.
     separator: between the columns of 'csv'.
+    timestamp_zone: IANA name of the zone of 'iso' timestamps that name none.
+    weight: SQL expression over the log's columns that gives a finite number
+      above 0, the weight of an event in the losses; 1 when empty.
   """
 
   files: tuple[str, ...]
@@ -60,6 +70,8 @@ class Interactions:
   duplicates: str = 'error'
   outcomes: tuple[str, ...] = ()
   separator: str = ','
+  timestamp_zone: str = 'UTC'
+  weight: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +105,8 @@ class Feature:
   Attributes:
     name: of the feature.
     owner: 'entity', 'item' or 'context' (the event itself).
-    kind: 'categorical', 'numeric' or 'multi_hot'.
+    kind: 'categorical', 'multi_hot', 'numeric', or 'bucketized', a number that
+      is embedded by the bucket it falls into.
     role: 'meta' block, 'global' block or 'both'.
     column: of the owner's table; or else
     expression: SQL over that table's columns.
@@ -104,6 +117,13 @@ class Feature:
     max_values: of a multi_hot feature; the first ones are kept.
     fill: stands in for an empty numeric value, before `transform`.
     transform: 'log1p' or nothing, of a numeric feature.
+    boundaries: between the buckets of a bucketized feature, ascending; each is
+      the least value of the bucket above it. Or else
+    num_buckets: as many quantiles of its training rows.
+    hash_buckets: tokens of a categorical or multi_hot feature share so many
+      rows by their hash, in place of a vocabulary; 0 for a vocabulary.
+    minimum: least value that a number may have.
+    maximum: greatest value that a number may have.
   """
 
   name: str
@@ -118,6 +138,16 @@ class Feature:
   max_values: int = 0
   fill: float | None = None
   transform: str = ''
+  boundaries: tuple[float, ...] = ()
+  num_buckets: int = 0
+  hash_buckets: int = 0
+  minimum: float | None = None
+  maximum: float | None = None
+
+  @property
+  def is_number(self) -> bool:
+    """Whether the values are numbers, as they stand in the table."""
+    return self.kind in NUMBER_KINDS
 
   @property
   def in_log(self) -> bool:

@@ -2,9 +2,13 @@
 
 import dataclasses
 import difflib
+import math
 import pathlib
 import tomllib
 from typing import Any
+import zoneinfo
+
+import numpy as np
 
 from limaml_jax import errors
 from limaml_jax.data.log import schema as schema_lib
@@ -12,6 +16,7 @@ from limaml_jax.data.log import schema as schema_lib
 _CHOICES = {
     'format': schema_lib.FORMATS,
     'timestamp_unit': schema_lib.TIMESTAMP_UNITS,
+    'valid_from_unit': ('', *schema_lib.TIMESTAMP_UNITS),
     'duplicates': schema_lib.DUPLICATES,
     'owner': schema_lib.OWNERS,
     'kind': schema_lib.KINDS,
@@ -41,6 +46,7 @@ def load(path: str | pathlib.Path) -> schema_lib.Schema:
         f'{path}: not TOML: {error}; mend that line'
     ) from error
   schema = _parse_schema(raw, str(path))
+  _check_interactions(schema)
   _check_entities(schema)
   for index, feature in enumerate(schema.features):
     _check_feature(schema, feature, f'{path}: features[{index}]')
@@ -131,11 +137,38 @@ def _value(kind, value, place):
     if not texts and place.endswith('files'):
       raise errors.InputError(f'{place}: is empty; name at least one file')
     return tuple(texts)
+  if kind == tuple[float, ...]:
+    return tuple(_number(part, place) for part in _typed(value, list, place))
   if kind == float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-      raise errors.InputError(f'{place}: is {value!r}, expected a number')
-    return float(value)
+    return _number(value, place)
   return _typed(value, kind, place)
+
+
+def _number(value, place):
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    raise errors.InputError(f'{place}: is {value!r}, expected a number')
+  if not math.isfinite(value):
+    raise errors.InputError(f'{place}: is {value!r}, expected a finite number')
+  return float(value)
+
+
+def _check_interactions(schema):
+  interactions = schema.interactions
+  place = f'{schema.path}: interactions.timestamp_zone'
+  zone = interactions.timestamp_zone
+  if zone != 'UTC' and interactions.timestamp_unit != 'iso':
+    raise errors.InputError(
+        f"{place}: is for timestamp_unit = 'iso' only, as numbers count from"
+        ' 1970 UTC; remove it'
+    )
+  zones = sorted(zoneinfo.available_timezones())
+  if zone != 'UTC' and zone not in zones:
+    matches = difflib.get_close_matches(zone, zones, n=1)
+    remark = (
+        f'did you mean {matches[0]!r}?' if matches
+        else "give a name such as 'Europe/Berlin'"
+    )
+    raise errors.InputError(f'{place}: unknown time zone {zone!r}; {remark}')
 
 
 def _check_entities(schema):
@@ -143,6 +176,14 @@ def _check_entities(schema):
     raise errors.InputError(
         f'{schema.path}: entities: is empty; add [entities.user] with its key'
     )
+  owners = {f'entities.{name}': e for name, e in schema.entities.items()}
+  for place, owner in (owners | {'item': schema.item}).items():
+    side_table = owner.side_table
+    if side_table and side_table.valid_from_unit and not side_table.valid_from:
+      raise errors.InputError(
+          f'{schema.path}: {place}.side_table.valid_from_unit: there is no'
+          ' valid_from; name the column of that time, or remove the unit'
+      )
 
 
 def _check_feature(schema, feature, place):
@@ -158,6 +199,8 @@ def _check_feature(schema, feature, place):
   if feature.kind != 'numeric' and (feature.fill is not None
                                     or feature.transform):
     raise errors.InputError(f'{place}: fill and transform are for numeric')
+  _check_limits(feature, place)
+  _check_buckets(feature, place)
   if feature.source and feature.owner == 'entity':
     raise errors.InputError(
         f"{place}: source: an entity's feature comes from its side table;"
@@ -172,6 +215,48 @@ def _check_feature(schema, feature, place):
     _check_owner(schema, feature, place)
   elif feature.entity:
     raise errors.InputError(f"{place}: entity: is for owner 'entity' only")
+
+
+def _check_limits(feature, place):
+  limits = (feature.minimum, feature.maximum)
+  if limits == (None, None):
+    return
+  if not feature.is_number:
+    raise errors.InputError(
+        f'{place}: minimum and maximum are for numeric and bucketized; remove'
+        ' them'
+    )
+  if None not in limits and feature.minimum > feature.maximum:
+    raise errors.InputError(
+        f'{place}: minimum: {feature.minimum} is above the maximum'
+        f' {feature.maximum}; swap them'
+    )
+
+
+def _check_buckets(feature, place):
+  is_bucketized = feature.kind == 'bucketized'
+  if not is_bucketized and (feature.boundaries or feature.num_buckets):
+    raise errors.InputError(
+        f'{place}: boundaries and num_buckets are for bucketized; remove them'
+    )
+  if is_bucketized and bool(feature.boundaries) == bool(feature.num_buckets):
+    raise errors.InputError(
+        f'{place}: bucketized needs either boundaries or num_buckets; give one'
+    )
+  if is_bucketized and not feature.boundaries and feature.num_buckets < 2:
+    raise errors.InputError(
+        f'{place}: num_buckets: is {feature.num_buckets}; give 2 or more'
+    )
+  if np.any(np.diff(np.asarray(feature.boundaries, np.float32)) <= 0):
+    raise errors.InputError(
+        f'{place}: boundaries: do not ascend in 32 bits; sort them, and leave'
+        ' out equal ones'
+    )
+  if feature.hash_buckets < 0 or feature.hash_buckets and feature.is_number:
+    raise errors.InputError(
+        f'{place}: hash_buckets: is {feature.hash_buckets}; give 1 or more to'
+        ' a categorical or multi_hot feature, or remove it'
+    )
 
 
 def _check_owner(schema, feature, place):

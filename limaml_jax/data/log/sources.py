@@ -4,10 +4,13 @@ Text formats are read as text throughout: a key stays as it is spelled, and a
 value that is not what it should be can be shown with its file and line.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
+import glob
 import gzip
 import pathlib
+import zlib
 
 import duckdb
 
@@ -15,6 +18,10 @@ from limaml_jax import errors
 from limaml_jax.data.log import expressions
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import tables
+
+_UNREADABLE = (
+    OSError, EOFError, UnicodeDecodeError, StopIteration, csv.Error, zlib.error
+)  # fmt: skip
 
 
 def find_files(
@@ -30,7 +37,8 @@ def find_files(
     raise errors.InputError(f'{directory}: no such directory; set data_dir')
   files: list[pathlib.Path] = []
   for pattern in patterns:
-    found = sorted(path for path in directory.glob(pattern) if path.is_file())
+    found = map(pathlib.Path, glob.glob(str(directory / pattern)))
+    found = sorted(path for path in found if path.is_file())
     if not found:
       raise errors.InputError(
           f'{directory / pattern}: not found; put the file there or correct'
@@ -47,18 +55,18 @@ def open_table(
     connection: duckdb.DuckDBPyConnection,
     name: str,
     source: schema_lib.Interactions | schema_lib.SideTable,
-    data_dir: str | pathlib.Path,
+    paths: Sequence[pathlib.Path],
     *,
-    columns: dict[str, str],
-    formulas: dict[str, str],
+    columns: Mapping[str, str],
+    formulas: Mapping[str, str],
 ) -> tables.Table:
   """Loads the needed columns of a source into DuckDB table `name`.
 
   Args:
     connection: DuckDB, which receives the table.
     name: of the table.
-    source: what to read.
-    data_dir: that the files of `source` are relative to.
+    source: how to read the files.
+    paths: of the files.
     columns: that must be there, with the place in the schema that says so.
     formulas: SQL expressions over the columns, with the place in the schema
       that gave each.
@@ -69,17 +77,12 @@ def open_table(
   Raises:
     InputError: if a file is missing, empty or torn, or lacks a column.
   """
-  paths = find_files(source.files, data_dir)
-  columns_of = [_read_columns(connection, path, source) for path in paths]
-  shared = {
-      column: kind
-      for column, kind in columns_of[0].items()
-      if all(column in others for others in columns_of)
-  }
-  used = expressions.referenced_columns(connection, formulas, shared)
+  columns_of = [read_columns(connection, path, source) for path in paths]
+  shared = shared_columns(columns_of)
+  used = expressions.referenced_columns(formulas, shared)
   needed = list(dict.fromkeys([*columns, *used]))
   for path, present in zip(paths, columns_of, strict=True):
-    _check_columns(path, present, needed, columns)
+    check_columns(path, present, needed, columns)
   parts = [
       _select(path, source, index, present, needed)
       for index, (path, present) in enumerate(
@@ -89,9 +92,10 @@ def open_table(
   if source.format == 'parquet':
     # Read again by whoever asks for a column: a log need not fit into memory.
     rows = ' UNION ALL '.join(parts)
-    _execute(connection, f'CREATE VIEW {name}_raw AS {rows}', paths[0])
+    view = f'CREATE OR REPLACE VIEW {name}_raw AS {rows}'
+    _execute(connection, view, paths[0])
   else:
-    verb = f'CREATE TABLE {name}_raw AS'
+    verb = f'CREATE OR REPLACE TABLE {name}_raw AS'
     for path, rows in zip(paths, parts, strict=True):
       _execute(connection, f'{verb} {rows}', path)
       verb = f'INSERT INTO {name}_raw'
@@ -104,7 +108,11 @@ def open_table(
       computed={},
   )
   return expressions.compute(
-      connection, table, needed=needed, used=used, formulas=formulas
+      connection,
+      table,
+      needed=needed,
+      used=used,
+      formulas=formulas,
   )
 
 
@@ -115,7 +123,34 @@ def _execute(connection, statement, path):
     raise errors.InputError(_explain(path, error)) from error
 
 
-def _check_columns(path, present, needed, asked_by):
+def shared_columns(
+    columns_of: Sequence[Mapping[str, str]],
+) -> dict[str, str]:
+  """Returns the columns that all files have, with their types in the first."""
+  return {
+      column: kind
+      for column, kind in columns_of[0].items()
+      if all(column in others for others in columns_of)
+  }
+
+
+def check_columns(
+    path: pathlib.Path,
+    present: Mapping[str, str],
+    needed: Sequence[str],
+    asked_by: Mapping[str, str],
+) -> None:
+  """Refuses a file that lacks a column.
+
+  Args:
+    path: of the file.
+    present: its columns.
+    needed: columns that must be there.
+    asked_by: place in the schema that names each; an expression otherwise.
+
+  Raises:
+    InputError: for the first that is missing.
+  """
   for column in needed:
     if column not in present:
       asked = asked_by.get(column, 'an expression')
@@ -125,8 +160,16 @@ def _check_columns(path, present, needed, asked_by):
       )
 
 
-def _read_columns(connection, path, source):
-  """Returns the type of each column; an atomic header may say `:float`."""
+def read_columns(
+    connection: duckdb.DuckDBPyConnection,
+    path: pathlib.Path,
+    source: schema_lib.Interactions | schema_lib.SideTable,
+) -> dict[str, str]:
+  """Returns the type of each column; an atomic header may say `:float`.
+
+  Raises:
+    InputError: if the file is torn.
+  """
   if source.format == 'parquet':
     try:
       rows = connection.execute(
@@ -141,7 +184,7 @@ def _read_columns(connection, path, source):
   try:
     with opener(path, 'rt', encoding='utf-8-sig', newline='') as file:
       header = next(csv.reader(file, delimiter=separator, quoting=quoting))
-  except (OSError, EOFError, UnicodeDecodeError, StopIteration) as error:
+  except _UNREADABLE as error:
     raise errors.InputError(_explain(path, error)) from error
   if source.format == 'atomic':
     header = [column.split(':')[0] for column in header]

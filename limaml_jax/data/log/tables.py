@@ -1,17 +1,22 @@
-"""A source once it is inside DuckDB, and how its rows and columns are named."""
+"""A source that an engine opened, and how its rows and columns are named."""
 
+from typing import Any
 from typing import NamedTuple
 
+import ibis
+
+# An Ibis expression over rows: what it can do depends on the column's type.
+Column = Any
 # Of every opened table: index into `Table.files`, and row of that file from 0.
 FILE = '__file'
 ROW = '__row'
 
 
 class Table(NamedTuple):
-  """A log or side table inside DuckDB.
+  """A log or side table that an engine has opened.
 
   Attributes:
-    name: of the DuckDB table.
+    name: of the table or view in the engine.
     files: that it was read from, in the order of FILE.
     columns: DuckDB type of each column that the files share.
     is_text: whether rows are lines below a header line.
@@ -27,11 +32,23 @@ class Table(NamedTuple):
   typed: dict[str, str]
   computed: dict[str, str]
 
+  def file_names(self) -> Column:
+    """Returns an Ibis array of the files."""
+    return ibis.array([ibis.literal(name) for name in self.files])
+
+  @property
+  def first_row(self) -> int:
+    """How people count row 0: the header of a text file is line 1."""
+    return 2 if self.is_text else 1
+
+  @property
+  def row_word(self) -> str:
+    """What people call a row."""
+    return 'line' if self.is_text else 'row'
+
   def place(self, file: int, row: int) -> str:
-    """Names a row as people count: the header of a text file is line 1."""
-    if self.is_text:
-      return f'{self.files[file]}: line {row + 2}'
-    return f'{self.files[file]}: row {row + 1}'
+    """Names a row as people count."""
+    return f'{self.files[file]}: {self.row_word} {row + self.first_row}'
 
 
 def quote(name: str) -> str:

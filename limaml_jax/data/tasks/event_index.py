@@ -54,8 +54,16 @@ class EventIndex(NamedTuple):
 def read(
     ordered: ordered_events.OrderedEvents,
     protocol: config_lib.ProtocolConfig,
+    *,
+    max_history: int = 0,
 ) -> EventIndex:
   """Finds the entities, and applies the protocol to their events.
+
+  Args:
+    ordered: the log.
+    protocol: which events train and which are tested.
+    max_history: latest events before its first test event that an entity
+      keeps; 0 for all.
 
   Raises:
     InputError: if the protocol does not fit the log.
@@ -64,6 +72,8 @@ def read(
   split = event_split.split_events(
       keys.to_pylist(), offsets, seconds, protocol=protocol
   )
+  if max_history:
+    split = event_split.latest(split, offsets, max_history)
   counts = np.add.reduceat(split.keep, offsets[:-1], dtype=np.int64)
   kept = counts > 0
   split = split._replace(

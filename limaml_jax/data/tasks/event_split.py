@@ -77,6 +77,24 @@ def split_events(
   return split
 
 
+def latest(split: Split, offsets: np.ndarray, max_history: int) -> Split:
+  """Keeps the latest events of each entity's history, and its test events.
+
+  Args:
+    split: of a protocol.
+    offsets: entity n owns events offsets[n]:offsets[n + 1], [N + 1].
+    max_history: events of a history.
+  """
+  num_dropped = np.maximum(split.num_history - max_history, 0)
+  num_kept = np.concatenate([[0], np.cumsum(split.keep)])
+  before = np.repeat(num_kept[offsets[:-1]] + num_dropped, np.diff(offsets))
+  return split._replace(
+      keep=split.keep & (num_kept[:-1] >= before),
+      num_history=split.num_history - num_dropped,
+      num_train=np.minimum(split.num_train, max_history),
+  )
+
+
 def _by_time(offsets, timestamps, protocol):
   """Trains before a time, tests from there to another."""
   start = protocol_lib.parse_time(protocol.train_end, 'train_end')

@@ -1,4 +1,4 @@
-"""Feature encoder: raw columns to arrays, vocabularies and statistics.
+"""Feature encoder: raw columns to arrays, vocabularies, buckets and statistics.
 
 Items and entities are encoded once each and their events refer to them; the
 log's own columns are encoded part by part. A cell counts as often as it stands
@@ -7,18 +7,23 @@ on a training row; an entity's cell counts once if the entity trains.
 
 from collections.abc import Callable
 import functools
+import logging
 
 import numpy as np
 import pyarrow as pa
 
 from limaml_jax import types
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import bucketing
 from limaml_jax.data.tasks import event_index
+from limaml_jax.data.tasks import hashing
 from limaml_jax.data.tasks import log_statistics
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import side_tables
 from limaml_jax.data.tasks import statistics
 from limaml_jax.data.tasks import vocabulary
+
+_LOGGER = logging.getLogger(__name__)
 
 # Cells of a column -> their values.
 _Encode = Callable[[pa.ChunkedArray], np.ndarray]
@@ -29,7 +34,8 @@ class FeatureEncoder:
 
   Attributes:
     specs: in the order they were added.
-    vocabularies: tokens of each categorical or multi_hot feature.
+    vocabularies: tokens of each categorical or multi_hot feature that is not
+      hashed.
     entity_features: leaves [N, ...].
     item_keys: ascending, Arrow strings: those of the log and those known.
     item_features: item features, leaves [items, ...]; those that stand in the
@@ -123,10 +129,12 @@ class FeatureEncoder:
     )
 
   def add_from_log(self, feature: schema_lib.Feature) -> None:
-    """Adds a context feature, or an item's that each event states anew."""
+    """Adds a context feature, or another's that each event states anew."""
     column = ordered_events.feature_column(feature)
     if feature.kind == 'numeric':
       encode = self._fit_numbers(feature, self._found.moments[column])
+    elif feature.kind == 'bucketized':
+      encode = self._fit_buckets(feature, self._found.values.get(column))
     else:
       counts = self._found.counts[column]
       encode = self._fit_texts(
@@ -168,12 +176,10 @@ class FeatureEncoder:
 
   def _start_latest(self, spec):
     """Makes room for each item's value at its latest training event."""
-    empty = {'categorical': 0, 'multi_hot': -1, 'numeric': spec.mean}
-    is_number = spec.kind == 'numeric'
+    empty = {'multi_hot': -1, 'numeric': spec.mean}.get(spec.kind, 0)
+    dtype = np.float32 if spec.kind == 'numeric' else np.int32
     shape = (len(self.item_keys), *([spec.max_values] * bool(spec.max_values)))
-    self.item_features[spec.name] = np.full(
-        shape, empty[spec.kind], np.float32 if is_number else np.int32
-    )
+    self.item_features[spec.name] = np.full(shape, empty, dtype)
     earliest = np.iinfo(np.int64).min
     self._latest_times[spec.name] = np.full(len(self.item_keys), earliest)
 
@@ -182,8 +188,11 @@ class FeatureEncoder:
     min_count = self._min_count if min_count is None else min_count
     column = pa.chunked_array([cells])
     if feature.kind == 'numeric':
-      values = _numbers(column)
+      values = statistics.numbers(column, feature.transform)
       encode = self._fit_numbers(feature, statistics.moments(values, weights))
+    elif feature.kind == 'bucketized':
+      values = statistics.numbers(column, '')
+      encode = self._fit_buckets(feature, bucketing.count(values, weights))
     else:
       codes, texts = ordered_events.codes_and_texts(column)
       totals = vocabulary.count(codes, texts, weights)
@@ -195,28 +204,70 @@ class FeatureEncoder:
     self._add_spec(feature, mean=mean, std=std)
 
     def encode(column):
-      values = _numbers(column)
+      values = statistics.numbers(column, feature.transform)
       return np.where(np.isnan(values), mean, values).astype(np.float32)
 
     return encode
 
+  def _fit_buckets(self, feature, found) -> _Encode:
+    """Takes the schema's boundaries, or quantiles of the values found."""
+    boundaries = feature.boundaries
+    if not boundaries:
+      boundaries = bucketing.quantiles(found, feature.num_buckets)
+      _LOGGER.info(
+          'Feature %r: %d buckets of the %d wanted, from %d distinct values',
+          feature.name, len(boundaries) + 1, feature.num_buckets,
+          len(found.values),
+      )
+    self._add_spec(
+        feature, num_rows=len(boundaries) + 2, boundaries=boundaries
+    )
+    return lambda column: bucketing.rows(
+        statistics.numbers(column, ''), boundaries
+    )
+
   def _fit_texts(self, feature, texts, totals, min_count) -> _Encode:
     if feature.kind == 'multi_hot':
-      tokens = vocabulary.of_multi_hot(
-          texts, totals, feature, min_count=min_count
-      )
-      rows = {token: n for n, token in enumerate(tokens.to_pylist(), 1)}
-      look_up = functools.partial(
-          vocabulary.look_up_multi_hot, feature=feature, vocabulary=rows
-      )
+      texts, totals = vocabulary.count_tokens(texts, totals, feature)
+    if feature.hash_buckets:
+      look_up = self._fit_hash(feature, int(np.sum(totals > 0)))
     else:
-      tokens = vocabulary.of_categorical(texts, totals, min_count=min_count)
-      look_up = functools.partial(vocabulary.look_up, vocabulary=tokens)
+      tokens = vocabulary.choose(texts, totals, min_count=min_count)
+      look_up = self._fit_vocabulary(feature, tokens)
+    return lambda column: look_up(*ordered_events.codes_and_texts(column))
+
+  def _fit_vocabulary(self, feature, tokens):
     self.vocabularies[feature.name] = tokens
     self._add_spec(
         feature, num_rows=len(tokens) + 1, max_values=feature.max_values
     )
-    return lambda column: look_up(*ordered_events.codes_and_texts(column))
+    if feature.kind == 'categorical':
+      return functools.partial(vocabulary.look_up, vocabulary=tokens)
+    rows = {token: n for n, token in enumerate(tokens.to_pylist(), 1)}
+    return functools.partial(
+        vocabulary.look_up_multi_hot,
+        feature=feature,
+        row_of=lambda token: rows.get(token, 0),
+    )
+
+  def _fit_hash(self, feature, num_tokens):
+    num_buckets = feature.hash_buckets
+    _LOGGER.info(
+        'Feature %r: %d tokens in %d hash buckets; about %.1f %% of them share'
+        ' theirs with another',
+        feature.name, num_tokens, num_buckets,
+        100 * hashing.colliding_share(num_tokens, num_buckets),
+    )
+    self._add_spec(
+        feature, num_rows=num_buckets + 1, max_values=feature.max_values
+    )
+    if feature.kind == 'categorical':
+      return functools.partial(hashing.look_up, num_buckets=num_buckets)
+    return functools.partial(
+        vocabulary.look_up_multi_hot,
+        feature=feature,
+        row_of=functools.partial(hashing.row, num_buckets=num_buckets),
+    )
 
   def _add_spec(self, feature, **facts):
     self.specs.append(
@@ -226,6 +277,8 @@ class FeatureEncoder:
             owner=feature.owner,
             role=feature.role,
             transform=feature.transform,
+            hash_buckets=feature.hash_buckets,
+            per_event=feature.owner == 'entity' and feature.in_log,
             **facts,
         )
     )
@@ -235,10 +288,6 @@ def _no_older(rows, times, latest):
   """Leaves out rows of a time before the latest one known."""
   kept = times >= latest
   return rows[kept], times[kept]
-
-
-def _numbers(column):
-  return column.to_numpy().astype(np.float64)
 
 
 def _take(column, rows):

@@ -12,36 +12,68 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.tasks import task_blocks
 from limaml_jax.data.tasks import transform
 
 # Raised whenever the same request would give other contents than before.
-_REVISION = 2
+_REVISION = 3
+
+
+def of_files(
+    paths: Iterable[pathlib.Path], data_dir: pathlib.Path
+) -> list[list]:
+  """Returns name, size and change time of each file."""
+  found = []
+  for path in paths:
+    status = path.stat()
+    inside = path.is_relative_to(data_dir)
+    name = str(path.relative_to(data_dir) if inside else path.absolute())
+    found.append([name, status.st_size, status.st_mtime_ns])
+  return found
 
 
 def of_request(
-    schema_text: bytes,
-    files: Iterable[pathlib.Path],
-    data_dir: pathlib.Path,
+    schema: schema_lib.Schema,
+    files: Iterable[list],
     *,
     data: config_lib.DataConfig,
     protocol: config_lib.ProtocolConfig,
+    max_reject_fraction: float,
 ) -> str:
-  """Hashes schema, settings, and name, size and change time of each file."""
-  sources = []
-  for path in files:
-    status = path.stat()
-    name = str(path.relative_to(data_dir))
-    sources.append([name, status.st_size, status.st_mtime_ns])
-  facts = [
-      _REVISION,
+  """Hashes schema, settings, and what `of_files` says of every file."""
+  return of_facts(
       # Not `data.schema`, a path: what stands in the file counts.
-      data.task_entity,
-      data.min_count,
+      dataclasses.asdict(dataclasses.replace(schema, path='')),
+      dataclasses.asdict(dataclasses.replace(data, schema='')),
       dataclasses.asdict(protocol),
-      sources,
-  ]
-  return _hash([schema_text, _json(facts)])
+      max_reject_fraction,
+      list(files),
+  )
+
+
+def of_run(
+    schema: schema_lib.Schema,
+    entity: schema_lib.Entity,
+    features: Iterable[schema_lib.Feature],
+) -> str:
+  """Hashes all that decides what is made of a file of the log.
+
+  Args:
+    schema: of the log.
+    entity: that is adapted.
+    features: that stand in the log.
+  """
+  return of_facts(
+      dataclasses.asdict(dataclasses.replace(schema.interactions, files=())),
+      entity.key,
+      [dataclasses.asdict(feature) for feature in features],
+  )
+
+
+def of_facts(*facts: Any) -> str:
+  """Hashes facts that JSON can hold, and the revision of this code."""
+  return _hash([_json([_REVISION, *facts])])
 
 
 class Contents:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import bucketing
 from limaml_jax.data.tasks import event_index
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import statistics
@@ -30,12 +31,14 @@ class LogStatistics(NamedTuple):
   Attributes:
     label_mean: share of label 1.
     counts: by column, of texts.
-    moments: by column, of numbers.
+    moments: by column, of transformed numbers.
+    values: by column, of numbers whose quantiles are wanted.
   """
 
   label_mean: float
   counts: dict[str, Counts]
   moments: dict[str, statistics.Moments]
+  values: dict[str, bucketing.ValueCounts]
 
 
 def collect(
@@ -48,15 +51,18 @@ def collect(
     features: that stand in the log.
   """
   texts = {ordered_events.ITEM: []}
-  moments = {}
+  moments, transforms, values = {}, {}, {}
   for feature in features:
     column = ordered_events.feature_column(feature)
     if feature.kind == 'numeric':
       moments[column] = statistics.NOTHING
-    else:
+      transforms[column] = feature.transform
+    elif feature.num_buckets:
+      values[column] = []
+    elif feature.kind != 'bucketized':
       texts[column] = []
   positives = 0.0
-  columns = [ordered_events.LABEL, *texts, *moments]
+  columns = [ordered_events.LABEL, *texts, *moments, *values]
   for where, rows in index.parts(columns):
     train = index.is_train[where]
     labels = rows[ordered_events.LABEL].to_numpy()
@@ -64,13 +70,18 @@ def collect(
     for column, found in texts.items():
       codes, distinct = ordered_events.codes_and_texts(rows[column])
       found.append(_count(codes, distinct, train))
-    for column in moments:
-      part = statistics.moments(rows[column].to_numpy()[train])
+    for column, transform in transforms.items():
+      part = statistics.numbers(rows[column], transform)[train]
+      part = statistics.moments(part)
       moments[column] = statistics.merge(moments[column], part)
+    for column, found in values.items():
+      part = statistics.numbers(rows[column], '')[train]
+      found.append(bucketing.count(part))
   return LogStatistics(
       label_mean=positives / max(int(index.is_train.sum()), 1),
       counts={column: _merge(found) for column, found in texts.items()},
       moments=moments,
+      values={name: bucketing.merge(found) for name, found in values.items()},
   )
 
 

@@ -1,4 +1,4 @@
-"""Ordered events: the log by entity and time, in a file that is read in parts.
+"""Ordered events: the log by entity and time, in files that are read in parts.
 
 The engine sorts, and spills to disk what does not fit into memory. From here
 on the log streams by, one part of a few hundred thousand events at a time.
@@ -9,44 +9,65 @@ from collections.abc import Sequence
 import pathlib
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.log import tables
-from limaml_jax.data.tasks import side_tables
 
 ENTITY, TIME, ITEM, LABEL = 'entity', 'time', 'item', 'label'
-_ROWS_PER_PART = 2**18
+WEIGHT = 'weight'
+ROWS_PER_PART = 2**18
 
 
 class OrderedEvents(NamedTuple):
   """Events in the order of entity, time, item, and whatever else they are.
 
   Attributes:
-    path: of the Parquet file.
-    num_events: that it holds.
+    paths: of the Parquet files, one after another.
+    num_events: that they hold.
     columns: of each event.
   """
 
-  path: pathlib.Path
+  paths: tuple[pathlib.Path, ...]
   num_events: int
   columns: tuple[str, ...]
 
   def parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields the events in order, texts dictionary-encoded."""
-    with pq.ParquetFile(self.path) as file:
-      texts = [
-          field.name
-          for field in file.schema_arrow
-          if field.name in columns and pa.types.is_string(field.type)
-      ]
-    with pq.ParquetFile(self.path, read_dictionary=texts) as file:
-      for part in range(file.num_row_groups):
-        yield file.read_row_group(part, columns=list(columns))
+    """Yields the events in order, texts dictionary-encoded.
+
+    However the files divide them, parts are of one size: what is summed part
+    by part is the same to the bit.
+    """
+    held, num_held = [], 0
+    for group in self._groups(list(columns)):
+      held.append(group)
+      num_held += len(group)
+      while num_held >= ROWS_PER_PART:
+        rows = _join(held)
+        yield rows.slice(0, ROWS_PER_PART)
+        num_held -= ROWS_PER_PART
+        held = [rows.slice(ROWS_PER_PART)] if num_held else []
+    if num_held:
+      yield _join(held)
+
+  def _groups(self, columns):
+    for path in self.paths:
+      with pq.ParquetFile(path) as file:
+        texts = [
+            field.name
+            for field in file.schema_arrow
+            if field.name in columns and pa.types.is_string(field.type)
+        ]
+      with pq.ParquetFile(path, read_dictionary=texts) as file:
+        for part in range(file.num_row_groups):
+          yield file.read_row_group(part, columns=columns).select(columns)
+
+
+def _join(tables):
+  if len(tables) == 1:
+    return tables[0]
+  return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def feature_column(feature: schema_lib.Feature) -> str:
@@ -54,50 +75,18 @@ def feature_column(feature: schema_lib.Feature) -> str:
   return f'feature.{feature.name}'
 
 
-def write(
-    connection: duckdb.DuckDBPyConnection,
-    log: raw_log.RawLog,
-    schema: schema_lib.Schema,
-    entity: schema_lib.Entity,
-    path: pathlib.Path,
-) -> OrderedEvents:
-  """Sorts the log into `path`, whatever the order of its rows and files.
-
-  Args:
-    connection: DuckDB, which holds the log's tables.
-    log: opened and validated.
-    schema: that the log was opened by.
-    entity: that is adapted.
-    path: receives the events.
-  """
-  interactions = schema.interactions
-  label = tables.quote(log.events.computed[interactions.label])
-  columns = {
-      ENTITY: f'CAST({tables.quote(entity.key)} AS VARCHAR)',
-      TIME: log.time,
-      ITEM: f'CAST({tables.quote(interactions.item)} AS VARCHAR)',
-      LABEL: f'CAST(CAST({label} AS DOUBLE) AS FLOAT)',
-  }
-  for feature in log.features:
-    if feature.in_log:
-      columns[feature_column(feature)] = side_tables.value_sql(log, feature)
-  names = ', '.join(map(tables.quote, columns))
-  values = ', '.join(
-      f'{value} AS {tables.quote(name)}' for name, value in columns.items()
+def open_files(paths: Sequence[pathlib.Path]) -> OrderedEvents:
+  """Opens files that hold ordered events together."""
+  found = [pq.read_metadata(path) for path in paths]
+  filled = [
+      (path, file) for path, file in zip(paths, found, strict=True)
+      if file.num_rows
+  ]  # fmt: skip
+  return OrderedEvents(
+      paths=tuple(path for path, _ in filled),
+      num_events=sum(file.num_rows for file in found),
+      columns=tuple(found[0].schema.to_arrow_schema().names),
   )
-  first_only = (
-      f' QUALIFY row_number() OVER (PARTITION BY {ENTITY}, {TIME}, {ITEM}'
-      f' ORDER BY {tables.FILE}, {tables.ROW}) = 1'
-      if interactions.duplicates == 'first' else ''
-  )
-  # Where even label and features are alike, the rows cannot be told apart.
-  copied = connection.execute(
-      f'COPY (SELECT {names} FROM (SELECT {tables.FILE}, {tables.ROW},'
-      f' {values} FROM events){first_only} ORDER BY {names}) TO'
-      f' {tables.literal(str(path))}'
-      f' (FORMAT parquet, ROW_GROUP_SIZE {_ROWS_PER_PART})'
-  ).fetchall()
-  return OrderedEvents(path, copied[0][0], tuple(columns))
 
 
 def codes_and_texts(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

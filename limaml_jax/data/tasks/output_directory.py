@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 import contextlib
+import fcntl
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
 from limaml_jax import errors
 from limaml_jax.data import dataset
+
+_SUFFIX = '.partial'  # Of what is being filled.
 
 
 def find_earlier(output_dir: pathlib.Path) -> dataset.DatasetInfo | None:
@@ -40,16 +44,45 @@ def replacing(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
   If the filling fails, what it left is deleted and `output_dir` untouched.
   """
   output_dir.parent.mkdir(parents=True, exist_ok=True)
+  prefix = f'.{output_dir.name}.'
+  ours = re.compile(f'{re.escape(prefix)}[a-z0-9_]{{8}}{re.escape(_SUFFIX)}')
+  for left in output_dir.parent.iterdir():
+    if ours.fullmatch(left.name):
+      _delete_if_left(left)
   scratch = pathlib.Path(
-      tempfile.mkdtemp(prefix=f'.{output_dir.name}.', dir=output_dir.parent)
+      tempfile.mkdtemp(prefix=prefix, suffix=_SUFFIX, dir=output_dir.parent)
   )
   try:
-    scratch.chmod(0o755)  # mkdtemp keeps others out.
-    yield scratch
-    sync(scratch)
-    _replace(scratch, output_dir)
+    with contextlib.ExitStack() as stack:
+      with contextlib.suppress(OSError):  # Not every file system has locks.
+        stack.enter_context(_locked(scratch))
+      scratch.chmod(0o755)  # mkdtemp keeps others out.
+      yield scratch
+      sync(scratch)
+      _replace(scratch, output_dir)
   finally:
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory):
+  """Holds the lock of a directory, for as long as this process lives at most.
+
+  Raises:
+    OSError: if another process holds it.
+  """
+  descriptor = os.open(directory, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+  finally:
+    os.close(descriptor)
+
+
+def _delete_if_left(directory):
+  """Deletes what nobody fills any more: whoever did was killed."""
+  with contextlib.suppress(OSError), _locked(directory):
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _replace(scratch, output_dir):

@@ -1,19 +1,22 @@
 """Side tables in memory, and the lookup of their rows by key."""
 
+from collections.abc import Sequence
 import logging
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from limaml_jax import errors
+from limaml_jax.data.log import opened as opened_lib
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.log import tables
+from limaml_jax.data.log import values
+from limaml_jax.data.tasks.ordered_events import feature_column
 
 _LOGGER = logging.getLogger(__name__)
+_KEY = 'key'
 
 
 class SideRows(NamedTuple):
@@ -42,59 +45,32 @@ def find(keys: pa.Array, known: pa.Array) -> np.ndarray:
 
 
 def read(
-    connection: duckdb.DuckDBPyConnection,
-    log: raw_log.RawLog,
+    opened: opened_lib.Opened,
     source: schema_lib.SideTable,
-    *,
-    owner: str,
+    features: Sequence[schema_lib.Feature],
 ) -> SideRows:
-  """Reads the side table of `owner`, 'entity' or 'item', with its features.
+  """Reads a side table with one row per key.
 
-  Raises:
-    InputError: if it knows none of the log's keys.
+  Args:
+    opened: the table.
+    source: its schema.
+    features: that stand in it.
   """
-  features = [
-      feature for feature in log.features
-      if feature.owner == owner and not feature.in_log
-  ]
-  table = log.side_tables[owner]
-  names = [f'CAST({tables.quote(source.key)} AS VARCHAR) AS key']
-  names += [
-      f'{value_sql(log, feature)} AS {tables.quote("feature." + feature.name)}'
-      for feature in features
-  ]
-  rows = connection.sql(
-      f'SELECT {", ".join(names)} FROM {tables.quote(table.name)} ORDER BY key'
-  ).to_arrow_table().combine_chunks()
+  rows = opened.accepted
+  columns = {_KEY: values.as_text(rows[source.key])}
+  for feature in features:
+    value = rows[raw_log.column_of(opened.table, feature)]
+    columns[feature_column(feature)] = values.of_feature(value, feature)
+  found = rows.select(**columns).order_by(_KEY).to_pyarrow().combine_chunks()
+  take = lambda name: found[name].combine_chunks()
   return SideRows(
-      keys=rows['key'].combine_chunks(),
-      columns={
-          feature.name: rows[f'feature.{feature.name}'].combine_chunks()
-          for feature in features
-      },
-      place=table.files[0],
+      keys=take(_KEY),
+      columns={f.name: take(feature_column(f)) for f in features},
+      place=opened.table.files[0],
   )
 
 
-def value_sql(log: raw_log.RawLog, feature: schema_lib.Feature) -> str:
-  """Returns SQL for a feature's value: VARCHAR, or DOUBLE if numeric.
-
-  A numeric value is filled and transformed; a list becomes one text.
-  """
-  value = tables.quote(log.column_of(feature))
-  if feature.kind == 'numeric':
-    value = f'TRY_CAST({value} AS DOUBLE)'
-    if feature.fill is not None:
-      value = f'coalesce({value}, {feature.fill!r}::DOUBLE)'
-    return f'ln(1 + {value})' if feature.transform == 'log1p' else value
-  if feature.separator == raw_log.LIST_SEPARATOR:
-    return f'array_to_string({value}, chr({ord(feature.separator)}))'
-  return f'CAST({value} AS VARCHAR)'
-
-
-def rows_of(
-    keys: pa.Array, side: SideRows, what: str
-) -> np.ndarray:
+def rows_of(keys: pa.Array, side: SideRows, what: str) -> np.ndarray:
   """Returns the side table's row of each of the log's keys, or -1, [keys].
 
   Raises:
@@ -112,5 +88,5 @@ def rows_of(
     _LOGGER.info(
         '%s: %d of %d %s keys are not here', side.place, missing, len(rows),
         what,
-    )
+    )  # fmt: skip
   return rows

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 
 class Moments(NamedTuple):
@@ -32,6 +33,12 @@ class Moments(NamedTuple):
 
 
 NOTHING = Moments(0.0, 0.0, 0.0)
+
+
+def numbers(column: pa.ChunkedArray, transform: str) -> np.ndarray:
+  """Returns the values of a column, transformed, NaN where empty, float64."""
+  values = column.to_numpy().astype(np.float64)
+  return np.log1p(values) if transform == 'log1p' else values
 
 
 def moments(values: np.ndarray, weights: np.ndarray | None = None) -> Moments:

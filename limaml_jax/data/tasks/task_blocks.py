@@ -29,6 +29,7 @@ class TaskBlock(NamedTuple):
     num_train: of each entity, [stop - start].
     timestamps: UTC seconds, [events].
     labels: [events] float32.
+    weights: of the events in the losses, [events] float32.
     entity_features: leaves [stop - start, ...].
     event_features: leaves [events, ...].
   """
@@ -41,6 +42,7 @@ class TaskBlock(NamedTuple):
   num_train: np.ndarray
   timestamps: np.ndarray
   labels: np.ndarray
+  weights: np.ndarray
   entity_features: types.HostFeatures
   event_features: types.HostFeatures
 
@@ -53,7 +55,7 @@ def blocks(
   encoded = _Pieces(_encode(index, encoder))
   for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
     first, end = index.offsets[start], index.offsets[stop]
-    labels, features = encoded.take(end - first)
+    piece = encoded.take(end - first)
     yield TaskBlock(
         start=start,
         stop=stop,
@@ -64,12 +66,13 @@ def blocks(
         num_history=index.split.num_history[start:stop],
         num_train=index.split.num_train[start:stop],
         timestamps=index.timestamps[first:end],
-        labels=labels,
+        labels=piece.labels,
+        weights=piece.weights,
         entity_features={
             name: values[start:stop]
             for name, values in encoder.entity_features.items()
         },
-        event_features=features,
+        event_features=piece.features,
     )
 
 
@@ -81,9 +84,19 @@ def _bounds(offsets: np.ndarray) -> list[int]:
   return [*begins[begins < len(offsets) - 1].tolist(), len(offsets) - 1]
 
 
+class _Piece(NamedTuple):
+  """Some events; all leaves [events, ...]."""
+
+  labels: np.ndarray
+  weights: np.ndarray
+  features: types.HostFeatures
+
+
 def _encode(index, encoder):
-  """Yields labels and features of some events at a time."""
+  """Yields some encoded events at a time."""
   columns = [ordered_events.TIME, ordered_events.ITEM, ordered_events.LABEL]
+  has_weights = ordered_events.WEIGHT in index.ordered.columns
+  columns += [ordered_events.WEIGHT] * has_weights
   columns += [
       field
       for field in (f'feature.{spec.name}' for spec in encoder.specs)
@@ -91,37 +104,46 @@ def _encode(index, encoder):
   ]
   for where, rows in index.parts(columns):
     if len(rows):
-      labels = rows[ordered_events.LABEL].to_numpy()
-      yield labels, encoder.encode(where, rows)
+      weights = np.ones(len(rows))
+      if has_weights:
+        weights = rows[ordered_events.WEIGHT].to_numpy()
+      yield _Piece(
+          labels=rows[ordered_events.LABEL].to_numpy(),
+          weights=weights.astype(np.float32),
+          features=encoder.encode(where, rows),
+      )
 
 
 class _Pieces:
-  """Cuts a stream of arrays into pieces of other lengths."""
+  """Cuts a stream of pieces into pieces of other lengths."""
 
-  def __init__(self, stream):
+  def __init__(self, stream: Iterator[_Piece]):
     self._stream = stream
-    self._held: list = []
+    self._held: list[_Piece] = []
 
-  def take(self, size: int) -> tuple[np.ndarray, types.HostFeatures]:
-    """Returns the next rows of the stream."""
+  def take(self, size: int) -> _Piece:
+    """Returns the next events of the stream."""
     parts = []
     while size:
-      if not self._held:
-        self._held.append(next(self._stream))
-      labels, features = self._held.pop()
-      if len(labels) > size:
-        self._held.append(_slice(labels, features, slice(size, None)))
-        labels, features = _slice(labels, features, slice(size))
-      parts.append((labels, features))
-      size -= len(labels)
-    return (
-        np.concatenate([labels for labels, _ in parts]),
-        {
-            name: np.concatenate([features[name] for _, features in parts])
-            for name in parts[0][1]
+      piece = self._held.pop() if self._held else next(self._stream)
+      if len(piece.labels) > size:
+        self._held.append(_slice(piece, slice(size, None)))
+        piece = _slice(piece, slice(size))
+      parts.append(piece)
+      size -= len(piece.labels)
+    return _Piece(
+        labels=np.concatenate([piece.labels for piece in parts]),
+        weights=np.concatenate([piece.weights for piece in parts]),
+        features={
+            name: np.concatenate([piece.features[name] for piece in parts])
+            for name in parts[0].features
         },
     )
 
 
-def _slice(labels, features, rows):
-  return labels[rows], {name: x[rows] for name, x in features.items()}
+def _slice(piece, rows):
+  return _Piece(
+      labels=piece.labels[rows],
+      weights=piece.weights[rows],
+      features={name: x[rows] for name, x in piece.features.items()},
+  )

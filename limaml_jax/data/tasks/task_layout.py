@@ -1,7 +1,8 @@
 """Task layout: how features lie in the columns of a stored task.
 
 A stored task packs its features into up to four matrices: indices and numbers,
-of the entity and of its events. Columns follow the order of the
+of the entity and of its events (those of the entity that change with time are
+there too). Columns follow the order of the
 specifications; a matrix without columns is left out. An array per feature
 would be four times slower to write and to read.
 """
@@ -24,7 +25,8 @@ def matrices(
   """Returns the features of each matrix that has any, in column order."""
   groups: dict[str, list[types.FeatureSpec]] = {}
   for spec in specs:
-    owner = 'entity' if spec.owner == 'entity' else 'event'
+    is_constant = spec.owner == 'entity' and not spec.per_event
+    owner = 'entity' if is_constant else 'event'
     values = 'numbers' if spec.kind == 'numeric' else 'indices'
     groups.setdefault(f'{owner}_{values}', []).append(spec)
   return groups

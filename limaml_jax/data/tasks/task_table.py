@@ -41,6 +41,7 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
       num_train=stored['num_train'],
       timestamps=stored['timestamps'],
       labels=stored['labels'],
+      weights=stored['weights'],
       entity_features=features['entity'],
       event_features=features['event'],
   )

@@ -1,20 +1,19 @@
-"""Transforms an opened log into tasks: ordered, split, joined and encoded.
+"""Transforms an ordered log into tasks: split, joined and encoded.
 
 Vocabularies and statistics come from training rows alone. The result does not
 depend on the order of the log's rows or files.
 """
 
 from collections.abc import Iterator
-import pathlib
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
-from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.tasks import event_index
 from limaml_jax.data.tasks import feature_encoder
@@ -67,23 +66,23 @@ class Prepared(NamedTuple):
 
 
 def transform(
-    connection: duckdb.DuckDBPyConnection,
-    log: raw_log.RawLog,
+    ordered: ordered_events.OrderedEvents,
     schema: schema_lib.Schema,
+    features: Sequence[schema_lib.Feature],
+    sides: Mapping[str, side_tables.SideRows],
     *,
     data: config_lib.DataConfig,
     protocol: config_lib.ProtocolConfig,
-    scratch: pathlib.Path,
 ) -> Prepared:
-  """Makes tasks of an opened log.
+  """Makes tasks of an ordered log.
 
   Args:
-    connection: DuckDB, which holds the log's tables.
-    log: opened and validated.
-    schema: that the log was opened by.
+    ordered: the log.
+    schema: that it was opened by.
+    features: that bear on the adapted entity type.
+    sides: side tables of owners 'entity' and 'item' that hold for all time.
     data: task entity and smallest count of a category.
     protocol: which events train.
-    scratch: directory for what is read while the tasks are written.
 
   Returns:
     Everything there is to write.
@@ -93,25 +92,19 @@ def transform(
       none of the log's keys.
   """
   entity = schema.entities[data.task_entity]
-  sources = {'entity': entity.side_table, 'item': schema.item.side_table}
-  sides = {
-      owner: side_tables.read(connection, log, source, owner=owner)
-      for owner, source in sources.items() if source
-  }
   known_items = sides['item'].keys if 'item' in sides else None
-  ordered = ordered_events.write(
-      connection, log, schema, entity, scratch / 'ordered.parquet'
+  index = event_index.read(
+      ordered, protocol, max_history=data.max_events_per_entity
   )
-  index = event_index.read(ordered, protocol)
   found = log_statistics.collect(
-      index, [feature for feature in log.features if feature.in_log]
+      index, [feature for feature in features if feature.in_log]
   )
   encoder = feature_encoder.FeatureEncoder(
       index, found, known_items=known_items, min_count=data.min_count
   )
   encoder.add_entity_id(entity.key)
   encoder.add_item_id(schema.interactions.item)
-  for feature in log.features:
+  for feature in features:
     if feature.in_log:
       encoder.add_from_log(feature)
     elif feature.owner == 'item':

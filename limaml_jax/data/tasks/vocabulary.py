@@ -4,6 +4,7 @@ Built from training rows alone. Row 0 is for whatever is out of vocabulary;
 row i + 1 is token i.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import values
 
 
-def of_categorical(
+def choose(
     texts: pa.Array, totals: np.ndarray, *, min_count: int
 ) -> pa.Array:
-  """Returns the vocabulary of a column, its most frequent token first.
+  """Returns the vocabulary of some tokens, the most frequent one first.
 
   Args:
     texts: distinct tokens.
@@ -29,29 +31,26 @@ def of_categorical(
   return found.sort_by(order)['text'].combine_chunks()
 
 
-def of_multi_hot(
-    texts: pa.Array,
-    totals: np.ndarray,
-    feature: schema_lib.Feature,
-    *,
-    min_count: int,
-) -> pa.Array:
-  """Returns the vocabulary of a column of lists.
+def count_tokens(
+    texts: pa.Array, totals: np.ndarray, feature: schema_lib.Feature
+) -> tuple[pa.Array, np.ndarray]:
+  """Takes the texts of a multi_hot column apart.
 
   Args:
     texts: distinct joined tokens.
     totals: training rows of each, [texts].
     feature: says how to separate them and how many to keep.
-    min_count: training rows that a token needs.
+
+  Returns:
+    Distinct tokens, and the training rows of each.
   """
   counts: dict[str, float] = {}
   for text, total in zip(texts.to_pylist(), totals.tolist(), strict=True):
     for token in _split(text, feature):
       counts[token] = counts.get(token, 0) + total
-  return of_categorical(
+  return (
       pa.array(counts, pa.string()),
-      np.asarray(list(counts.values())),
-      min_count=min_count,
+      np.asarray(list(counts.values()), np.float64),
   )
 
 
@@ -76,7 +75,7 @@ def look_up_multi_hot(
     codes: np.ndarray,
     texts: pa.Array,
     feature: schema_lib.Feature,
-    vocabulary: dict[str, int],
+    row_of: Callable[[str], int],
 ) -> np.ndarray:
   """Returns indices padded with -1, [cells, max_values] int32.
 
@@ -84,12 +83,12 @@ def look_up_multi_hot(
     codes: position in `texts` of each cell, -1 where it is empty, [cells].
     texts: distinct joined tokens.
     feature: says how to separate them and how many to keep.
-    vocabulary: row of each known token.
+    row_of: row of each token.
   """
   rows = np.full((len(texts) + 1, feature.max_values), -1, np.int32)
   for row, text in enumerate(texts.to_pylist()):
     tokens = _split(text, feature)
-    found = list(dict.fromkeys(vocabulary.get(token, 0) for token in tokens))
+    found = list(dict.fromkeys(row_of(token) for token in tokens))
     rows[row, :len(found)] = found
   return rows[codes]
 
@@ -109,6 +108,8 @@ def count(
 
 
 def _split(text: str, feature: schema_lib.Feature) -> Sequence[str]:
-  tokens = (token.strip() for token in text.split(feature.separator))
+  is_list = text.startswith(values.LIST_SEPARATOR)
+  separator = values.LIST_SEPARATOR if is_list else feature.separator
+  tokens = (token.strip() for token in text.split(separator))
   distinct = dict.fromkeys(token for token in tokens if token)
   return list(distinct)[:feature.max_values]

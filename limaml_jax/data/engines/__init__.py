@@ -1,0 +1,1 @@
+"""The engines that run what is written once, in Ibis: DuckDB and Spark."""

@@ -1,0 +1,1 @@
+"""What a log is like, before anything is made of it: nothing is written."""
