@@ -18,12 +18,16 @@ from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
 
-_DEFAULT = str(pathlib.Path(__file__).parent / 'configs' / 'ml100k.py')
+_CONFIGS = pathlib.Path(__file__).parent / 'configs'
+_DEFAULT = str(_CONFIGS / 'ml100k.py')
+# The default for a schema of one's own.
+_DEFAULT_WITH_SCHEMA = str(_CONFIGS / 'defaults.py')
 # A default of the flag itself would be read, and fail, before `complete`.
 _CONFIG = config_flags.DEFINE_config_file(
     'config',
     None,
-    f'Settings; override one by --config.NAME=VALUE. (default: {_DEFAULT})',
+    f'Settings; override one by --config.NAME=VALUE. (default: {_DEFAULT}, with'
+    f' --schema {_DEFAULT_WITH_SCHEMA})',
 )
 
 
@@ -43,8 +47,10 @@ def complete(argv: Sequence[str]) -> list[str]:
       raise errors.InputError(
           f'--{flag}: no such setting{overrides.nearest(name)}'
       )
-  given = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv)
-  return [*argv[:1], *([] if given else [f'--config={_DEFAULT}']), *argv[1:]]
+  given = {a.lstrip('-').partition('=')[0] for a in argv if a.startswith('-')}
+  default = _DEFAULT_WITH_SCHEMA if 'schema' in given else _DEFAULT
+  added = [] if 'config' in given else [f'--config={default}']
+  return [*argv[:1], *added, *argv[1:]]
 
 
 def _check_file(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import pathlib
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -57,8 +58,17 @@ def prepare(
     data_dir: pathlib.Path,
     output: pathlib.Path,
     on_progress: prepare_lib.Progress | None = None,
+    **options: Any,
 ) -> dataset.DatasetInfo:
-  """Makes the dataset of a configuration, unless it is there."""
+  """Makes the dataset of a configuration, unless it is there.
+
+  Args:
+    config: of the experiment.
+    data_dir: that the files of its schema are relative to.
+    output: receives the dataset.
+    on_progress: told of each step.
+    **options: of `prepare_lib.prepare`, such as `memory_limit`.
+  """
   return prepare_lib.prepare(
       schema_path(config.data.schema),
       data_dir,
@@ -66,6 +76,7 @@ def prepare(
       data=config.data,
       protocol=config.protocol,
       on_progress=on_progress,
+      **options,
   )
 
 

@@ -11,6 +11,8 @@ from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.data.tasks import bucketing
+from limaml_jax.data.tasks import hashing
 from limaml_jax.data.tasks import items as items_lib
 
 
@@ -70,7 +72,10 @@ def features(
       result[spec.name] = _take(column, entity_rows)
     else:
       column = data.table.event_features[spec.name]
-      result[spec.name] = _take(column, np.full(len(candidates), -1))
+      # Of an entity's own, the latest value that is known.
+      known = (entity_rows >= 0) & (spec.owner == 'entity')
+      latest = data.table.offsets[entity_rows + 1] - 1
+      result[spec.name] = _take(column, np.where(known, latest, -1))
   return result
 
 
@@ -97,8 +102,14 @@ def _encode(
   """Encodes a value as `prepare` would."""
   if spec.kind == 'numeric':
     return np.asarray(_parse_number(spec, text), np.float32)
-  tokens = vocabularies[spec.name]
-  row = tokens.index(text) + 1 if text in tokens else 0
+  if spec.kind == 'bucketized':
+    number = _parse_number(spec, text) if text else np.nan
+    return bucketing.rows(np.asarray(number), spec.boundaries)
+  if spec.hash_buckets:
+    row = hashing.row(text, spec.hash_buckets)
+  else:
+    tokens = vocabularies[spec.name]
+    row = tokens.index(text) + 1 if text in tokens else 0
   if spec.kind == 'categorical':
     return np.asarray(row, np.int32)
   return np.asarray([row or -1] + [-1] * (spec.max_values - 1), np.int32)
