@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 from absl.testing import absltest
@@ -55,6 +56,14 @@ class LookupTest(parameterized.TestCase):
   )
   def test_multi_hot_is_the_mean_of_present_values(self, tags, expected):
     chex.assert_trees_all_close(encode(tags=tags)[2], jnp.full(4, expected))
+
+  def test_bucket_is_a_row_like_a_category(self):
+    spec = dataclasses.replace(_COLOR, kind='bucketized')
+    layout = encoder.make_layout([spec], max_dimension=4, dimensions={})
+    indexed = encoder.index(
+        {'color': np.asarray([3, 0])}, specs=[spec], layout=layout
+    )
+    np.testing.assert_array_equal(indexed.ids['dimension_4'], [[3], [0]])
 
   def test_multi_hot_without_values_is_zero(self):
     chex.assert_trees_all_equal(encode(tags=(-1, -1, -1))[2], jnp.zeros(4))

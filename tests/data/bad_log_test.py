@@ -43,10 +43,10 @@ class BadLogTest(parameterized.TestCase):
       ('rating', f'ann,m8,good,0,{small_log.START},tv',
        "line 18: column 'rating' is 'good', expected a number"),
       ('label_empty', f'ann,m8,,0,{small_log.START},tv',
-       "line 18: label 'rating >= 4' is None, expected 0 or 1"),
+       "line 18: label 'rating >= 4' is empty, expected 0 or 1"),
       ('time', 'ann,m8,4,0,noon,tv',
        "line 18: column 'time' is 'noon', expected a number (s since 1970)"),
-      ('time_empty', 'ann,m8,4,0,,tv', "line 18: column 'time' is None"),
+      ('time_empty', 'ann,m8,4,0,,tv', "line 18: column 'time' is empty"),
       ('time_infinite', 'ann,m8,4,0,inf,tv', "line 18: column 'time' is 'inf'"),
       ('milliseconds', f'ann,m8,4,0,{small_log.START}000,tv',
        "line 18: column 'time' is '1000000000000', expected a time between"
@@ -56,7 +56,7 @@ class BadLogTest(parameterized.TestCase):
       ('item_empty', f'ann,,4,0,{small_log.START},tv',
        "line 18: column 'movie' is empty"),
       ('duplicate', f'ann,m0,4,0,{small_log.START},car',
-       "line 18: columns 'user' and 'movie' and the time are as in"),
+       "line 18: columns 'user' and 'movie' and the time is as in"),
       ('torn', 'ann,m8', 'line 18: Original Line: ann,m8'),
   )
   def test_names_the_line_of(self, line, message):
@@ -82,7 +82,7 @@ class BadLogTest(parameterized.TestCase):
       ('text', 'dan,old,Rome', "is 'old', expected a finite number"),
       ('nan', 'dan,nan,Rome', "is 'nan', expected a finite number"),
       ('infinite', 'dan,-inf,Rome', "is '-inf', expected a finite number"),
-      ('empty', 'dan,,Rome', 'is None, expected a number, or a `fill`'),
+      ('empty', 'dan,,Rome', 'is empty, expected a number, or a `fill`'),
   )
   def test_numeric_feature(self, line, message):
     self.log.write('users.csv', [*small_log.USERS, line])
@@ -94,7 +94,7 @@ class BadLogTest(parameterized.TestCase):
 
   def test_side_table_with_a_key_twice(self):
     self.log.write('users.csv', [*small_log.USERS, 'ann,31,Oslo'])
-    self.assert_refused("users.csv: line 5: column 'id' is 'ann' as in",
+    self.assert_refused("users.csv: line 5: column 'id' is as in",
                         'users.csv: line 2')
 
   def test_side_table_that_spells_keys_otherwise(self):

@@ -28,6 +28,7 @@ def make_table(histories, *, num_train=None):
       num_train=sizes if num_train is None else np.asarray(num_train),
       timestamps=times,
       labels=np.ones(num_events, np.float32),
+      weights=np.ones(num_events, np.float32),
       entity_features={'age': 20.0 + np.arange(num_entities)},
       event_features={
           'item_id': 100 + np.arange(num_events),
@@ -214,10 +215,9 @@ class MakeIndexTest(parameterized.TestCase):
 
 class AssembleTest(parameterized.TestCase):
 
-  def assemble(self, index, names=_NAMES):
-    table = make_table([[1, 2, 3], [4, 5, 6, 7]])
+  def assemble(self, index, names=_NAMES, table=None):
     return episodes.assemble(
-        table,
+        table or make_table([[1, 2, 3], [4, 5, 6, 7]]),
         index,
         names=names,
         entity_type='user',
@@ -249,6 +249,15 @@ class AssembleTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         episode.query.features['item_id'][0], [105, 106]
     )
+
+  def test_mask_is_the_weight_of_real_rows(self):
+    table = make_table([[1, 2, 3], [4, 5, 6, 7]])
+    table = table._replace(weights=np.asarray([9, 9, 9, 0.5, 2, 1, 3]))
+    episode = self.assemble(self.index, table=table)
+    np.testing.assert_array_equal(
+        episode.support.mask, [[0.5, 2, 0], [0, 0, 0]]
+    )
+    np.testing.assert_array_equal(episode.query.mask, [[1, 3], [0, 0]])
 
   def test_padding_task_has_no_real_row(self):
     episode = self.assemble(self.index)

@@ -153,7 +153,6 @@ class TaskStorageTest(absltest.TestCase):
     log = small_log.SmallLog(self.create_tempdir().full_path)
     log.prepare()
     builder = tfds.builder_from_directory(str(log.output / 'tasks'))
-    self.assertNotIsInstance(builder, task_builder.LimamlTasks)
     source = builder.as_data_source(split='tasks')
     (block,) = source
     self.assertEqual(block['entity_keys'].tolist(), [b'ann', b'bob', b'cat'])

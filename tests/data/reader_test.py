@@ -164,6 +164,39 @@ class MetaBatchTest(parameterized.TestCase):
       real = meta_batch.identity >= 0
       np.testing.assert_array_equal(meta_batch.episodes.weight[real], 1)
 
+  @parameterized.named_parameters(
+      # Whatever all events weigh, the mean task weighs 1.
+      ('twofold', 2.0), ('tiny', 0.01),
+  )
+  def test_weight_by_row_does_not_depend_on_the_scale(self, scale):
+    table, info = synthetic.make_tasks()
+    table = table._replace(weights=table.weights * np.float32(scale))
+    config = make_config(episodes__task_weighting='row')
+    scaled, _ = reader.make_reader(table, info, names=_NAMES, config=config)
+    plain, _ = make_reader(episodes__task_weighting='row')
+    for n in range(5):
+      np.testing.assert_allclose(
+          scaled[n].episodes.weight, plain[n].episodes.weight, rtol=1e-5
+      )
+
+  def test_weight_by_row_counts_a_query_row_by_its_weight(self):
+    table, info = synthetic.make_tasks()
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 9, table.labels.size).astype(np.float32)
+    steps, plan = reader.make_reader(
+        table._replace(weights=weights),
+        info,
+        names=_NAMES,
+        config=make_config(episodes__task_weighting='row'),
+    )
+    found, expected = [], []
+    for n in range(plan.steps_per_epoch):
+      real = steps[n].identity >= 0
+      found.append(steps[n].episodes.weight[real])
+      expected.append(steps[n].episodes.query.mask[real].sum(axis=1))
+    found, expected = np.concatenate(found), np.concatenate(expected)
+    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-6)
+
   def test_weight_by_row_is_in_proportion_to_the_query(self):
     rows, weights = [], []
     for meta_batch in self.batches(episodes__task_weighting='row'):

@@ -7,12 +7,14 @@ import small_log
 from limaml_jax import errors
 from limaml_jax.data.log import schema_file
 
+AGE = 'kind = "numeric"\nrole = "meta"\ncolumn = "age"'
+BUCKETIZED = AGE.replace('numeric', 'bucketized') + '\n'
 SCHEMAS = pathlib.Path(__file__).parents[2] / 'experiments' / 'schemas'
 
 
 class LoadTest(parameterized.TestCase):
 
-  @parameterized.parameters('ml100k', 'ml1m', 'kuairand')
+  @parameterized.parameters('ml100k', 'ml1m', 'kuairand', 'generated')
   def test_accepts_what_is_shipped(self, name):
     schema = schema_file.load(SCHEMAS / f'{name}.toml')
     self.assertEqual(schema.name, name)
@@ -41,6 +43,57 @@ class LoadTest(parameterized.TestCase):
        'format = "csv"\nkey = "id"', '', r'no \[item.side_table\]'),
       ('entity_in_log', 'column = "city"', 'column = "city"\nsource = "log"',
        "owner 'context'"),
+      ('zone_of_numbers', 'timestamp_unit = "s"',
+       'timestamp_unit = "s"\ntimestamp_zone = "Europe/Berlin"',
+       "timestamp_zone: is for timestamp_unit = 'iso' only.*; remove it"),
+      ('zone', 'timestamp_unit = "s"',
+       'timestamp_unit = "iso"\ntimestamp_zone = "Europe/Berlim"',
+       "timestamp_zone: unknown time zone 'Europe/Berlim'; did you mean"
+       " 'Europe/Berlin'?"),
+      ('zone_like_none', 'timestamp_unit = "s"',
+       'timestamp_unit = "iso"\ntimestamp_zone = "+99"',
+       "unknown time zone '\\+99'; give a name such as"),
+      ('unit_without_time', 'files = ["users.csv"]',
+       'files = ["users.csv"]\nvalid_from_unit = "s"',
+       'entities.user.side_table.valid_from_unit: there is no valid_from'),
+      ('unit_without_time_of_items', 'files = ["movies.csv"]',
+       'files = ["movies.csv"]\nvalid_from_unit = "s"',
+       ': item.side_table.valid_from_unit: there is no valid_from'),
+      ('unit_of_validity', 'files = ["users.csv"]',
+       'files = ["users.csv"]\nvalid_from = "on"\nvalid_from_unit = "days"',
+       "valid_from_unit: 'days' is not one of"),
+      ('limits_of_text', 'column = "city"', 'column = "city"\nminimum = 1',
+       'city.: minimum and maximum are for numeric and bucketized; remove'),
+      ('limits_crossed', 'column = "age"',
+       'column = "age"\nminimum = 1\nmaximum = 0.5',
+       'age.: minimum: 1.0 is above the maximum 0.5; swap'),
+      ('limit_infinite', 'column = "age"', 'column = "age"\nmaximum = inf',
+       'maximum: is inf, expected a finite number'),
+      ('boundaries_of_numeric', 'column = "age"',
+       'column = "age"\nboundaries = [1]',
+       'age.: boundaries and num_buckets are for bucketized; remove'),
+      ('no_buckets', AGE, BUCKETIZED,
+       'age.: bucketized needs either boundaries or num_buckets; give one'),
+      ('buckets_twice', AGE, BUCKETIZED + 'num_buckets = 2\nboundaries = [1]',
+       'age.: bucketized needs either boundaries or num_buckets; give one'),
+      ('one_bucket', AGE, BUCKETIZED + 'num_buckets = 1',
+       'age.: num_buckets: is 1; give 2 or more'),
+      ('boundaries_descend', AGE, BUCKETIZED + 'boundaries = [1, 3, 2]',
+       'age.: boundaries: do not ascend'),
+      ('boundaries_alike', AGE, BUCKETIZED + 'boundaries = [1e9, 1000000001]',
+       'age.: boundaries: do not ascend in 32 bits'),
+      ('boundaries_of_text', AGE, BUCKETIZED + 'boundaries = ["a"]',
+       r"features\[0\].boundaries: is 'a', expected a number"),
+      ('fill_of_buckets', AGE, BUCKETIZED + 'num_buckets = 2\nfill = 1',
+       'age.: fill and transform are for numeric'),
+      ('hashed_number', 'column = "age"', 'column = "age"\nhash_buckets = 9',
+       'age.: hash_buckets: is 9; give 1 or more to a categorical'),
+      ('hashed_to_less', 'column = "city"',
+       'column = "city"\nhash_buckets = -1',
+       'city.: hash_buckets: is -1; give 1 or more'),
+      ('misspelled_buckets', 'column = "city"',
+       'column = "city"\nhash_bucket = 9',
+       "hash_bucket: unknown key; did you mean 'hash_buckets'?"),
       ('twice', 'name = "city"', 'name = "Age"', 'is there twice'),
       ('not_toml', 'name = "small"', 'name = ', 'not TOML.*line 2'),
   )
@@ -51,6 +104,30 @@ class LoadTest(parameterized.TestCase):
       schema_file.load(log.schema)
     self.assertIn('schema.toml', str(caught.exception))
     self.assertNotIn('\n', str(caught.exception))
+
+  def test_reads_what_is_new_of_every_table(self):
+    log = small_log.SmallLog(self.create_tempdir().full_path)
+    log.edit_schema(
+        'timestamp_unit = "s"',
+        'timestamp_unit = "iso"\ntimestamp_zone = "Asia/Shanghai"\n'
+        'weight = "1 + watched"',
+    )
+    log.edit_schema(
+        'files = ["users.csv"]',
+        'files = ["users.csv"]\nvalid_from = "on"\nvalid_from_unit = "ms"',
+    )
+    log.edit_schema(AGE, BUCKETIZED + 'boundaries = [18, 35.5]\nminimum = 0')
+    log.edit_schema('column = "city"', 'column = "city"\nhash_buckets = 9')
+    schema = schema_file.load(log.schema)
+    self.assertEqual(schema.interactions.timestamp_zone, 'Asia/Shanghai')
+    self.assertEqual(schema.interactions.weight, '1 + watched')
+    table = schema.entities['user'].side_table
+    self.assertEqual((table.valid_from, table.valid_from_unit), ('on', 'ms'))
+    age, city, *_ = schema.features
+    self.assertEqual(age.boundaries, (18.0, 35.5))
+    self.assertEqual((age.minimum, age.maximum), (0.0, None))
+    self.assertTrue(age.is_number)
+    self.assertEqual(city.hash_buckets, 9)
 
   def test_names_a_missing_file(self):
     with self.assertRaisesRegex(errors.InputError, 'none.toml: cannot be read'):

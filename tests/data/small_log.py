@@ -101,15 +101,25 @@ class SmallLog:
   """Files under a directory of the test's own, and their preparation."""
 
   def __init__(self, directory: str):
-    self.root = pathlib.Path(directory)
-    self.raw = self.root / 'raw'
-    self.output = self.root / 'output'
+    self._name_paths(directory)
     self.raw.mkdir()
-    self.schema = self.root / 'schema.toml'
     self.schema.write_text(SCHEMA)
     self.write_events(EVENTS)
     self.write('users.csv', USERS)
     self.write('movies.csv', MOVIES)
+
+  @classmethod
+  def at(cls, directory):
+    """Returns the log whose files lie in a directory already."""
+    log = cls.__new__(cls)
+    log._name_paths(directory)
+    return log
+
+  def _name_paths(self, directory):
+    self.root = pathlib.Path(directory)
+    self.raw = self.root / 'raw'
+    self.output = self.root / 'output'
+    self.schema = self.root / 'schema.toml'
 
   def write(self, name, lines):
     (self.raw / name).write_text('\n'.join(lines) + '\n')
@@ -128,14 +138,28 @@ class SmallLog:
       file.write('\n[[features]]\n' + '\n'.join(lines) + '\n')
 
   def prepare(
-      self, *, min_count=1, output=None, task_entity='user', **protocol
+      self,
+      *,
+      min_count=1,
+      output=None,
+      task_entity='user',
+      max_events_per_entity=0,
+      max_reject_fraction=0.01,
+      engine='duckdb',
+      spark_master='',
+      **protocol,
   ) -> dataset.DatasetInfo:
     return prepare.prepare(
         self.schema,
         self.raw,
         output or self.output,
         data=config_lib.DataConfig(
-            min_count=min_count, task_entity=task_entity
+            min_count=min_count,
+            task_entity=task_entity,
+            max_events_per_entity=max_events_per_entity,
         ),
         protocol=config_lib.ProtocolConfig(**protocol),
+        engine=engine,
+        spark_master=spark_master,
+        max_reject_fraction=max_reject_fraction,
     )

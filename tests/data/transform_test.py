@@ -7,6 +7,7 @@ import numpy as np
 import small_log
 
 from limaml_jax.data import dataset
+from limaml_jax.data.tasks import hashing
 from limaml_jax.data.tasks import items
 from limaml_jax.data.tasks import task_table
 
@@ -145,6 +146,115 @@ class TransformTest(parameterized.TestCase):
         table.event_features['length'][[0, 1, 2, 3]],
         np.log([100, 101, 10, 1000]),
         rtol=1e-6,
+    )
+
+  def test_logarithm_of_a_column_of_the_log(self):
+    self.log.write_events(
+        [f'{line},{n}' for n, line in enumerate(small_log.EVENTS)],
+        header=f'{small_log.HEADER},position',
+    )
+    self.log.add_feature(
+        name='position', owner='context', kind='numeric', role='global',
+        column='position', transform='log1p',
+    )
+    table = self.prepare()
+    # Ann trains on events 0 to 7, bob on 10 to 13.
+    logs = np.log1p([*range(8), *range(10, 14)])
+    self.assertAlmostEqual(self.specs['position'].mean, np.mean(logs))
+    self.assertAlmostEqual(self.specs['position'].std, np.std(logs))
+    np.testing.assert_allclose(
+        table.event_features['position'], np.log1p(np.arange(16)), rtol=1e-6
+    )
+
+  def test_numbers_fall_into_buckets(self):
+    self.log.edit_schema(
+        'kind = "numeric"\nrole = "meta"',
+        'kind = "bucketized"\nboundaries = [20, 30.0]\nrole = "meta"',
+    )
+    table = self.prepare()
+    # Ann is 30, bob 50; cat is in no side table.
+    self.assertEqual(table.entity_features['age'].tolist(), [3, 3, 0])
+    self.assertEqual(self.specs['age'].boundaries, (20, 30))
+    self.assertEqual(self.specs['age'].num_rows, 4)
+    self.assertNotIn('age', self.vocabularies)
+
+  @parameterized.named_parameters(
+      # Training positions are 0 to 7 and 10 to 13: the thirds begin at 4 and at
+      # 10. Were all 16 counted, it would be 5 and 11.
+      ('log', 'context', [1] * 4 + [2] * 6 + [3] * 6),
+      # Training rows by item: m0 99 four times, m1 empty three times, m2 9
+      # three times, m3 999 twice. Of nine, three are below 99, seven below 999.
+      ('side_table', 'item', [2, 0, 1, 3] * 2 + [2, 0] + [2, 0, 1, 2, 0, 0]),
+  )
+  def test_quantiles_are_of_training_rows(self, owner, expected):
+    self.log.write_events(
+        [f'{line},{n}' for n, line in enumerate(small_log.EVENTS)],
+        header=f'{small_log.HEADER},position',
+    )
+    self.log.add_feature(
+        name='bucket', owner=owner, kind='bucketized', role='global',
+        column={'context': 'position', 'item': 'length'}[owner], num_buckets=3,
+    )
+    table = self.prepare()
+    self.assertEqual(table.event_features['bucket'].tolist(), expected)
+    boundaries = {'context': (4, 10), 'item': (99, 999)}[owner]
+    self.assertEqual(self.specs['bucket'].boundaries, boundaries)
+
+  def test_log_borne_bucket_of_an_item_is_the_latest_of_training(self):
+    self.log.write_events(
+        [f'{line},{n}' for n, line in enumerate(small_log.EVENTS)],
+        header=f'{small_log.HEADER},price',
+    )
+    self.log.add_feature(
+        name='price', owner='item', kind='bucketized', role='global',
+        column='price', source='log', boundaries=[5, 6, 7],
+    )
+    self.log.prepare()
+    _, features = items.load_items(self.log.output)
+    # m0 4, m1 5, m2 6, m3 7, and m7 none.
+    self.assertEqual(features['price'].tolist(), [1, 2, 3, 4, 0])
+
+  def test_hashed_tokens_need_no_vocabulary(self):
+    self.log.edit_schema(
+        'column = "device"', 'column = "device"\nhash_buckets = 50'
+    )
+    self.log.edit_schema(
+        'column = "city"', 'column = "city"\nhash_buckets = 70'
+    )
+    table = self.prepare(min_count=99)
+    device = lambda token: hashing.row(token, 50)
+    # 'car' is in test events alone, and hashed like any other.
+    self.assertEqual(
+        table.event_features['device'].tolist(),
+        [device('tv')] * 8 + [device('car')] * 2 + [device('tv')] * 6,
+    )
+    # Cat is in no side table.
+    cities = [hashing.row('Rome', 70), hashing.row('Oslo', 70), 0]
+    self.assertEqual(table.entity_features['city'].tolist(), cities)
+    self.assertEqual(self.specs['device'].num_rows, 51)
+    self.assertEqual(self.specs['device'].hash_buckets, 50)
+    self.assertNotIn('device', self.vocabularies)
+
+  def test_hashed_lists(self):
+    self.log.edit_schema('max_values = 2', 'max_values = 2\nhash_buckets = 90')
+    table = self.prepare()
+    row = lambda token: hashing.row(token, 90)
+    # m0 says war, love, (war), and cats beyond the width; m2 nothing.
+    np.testing.assert_array_equal(
+        table.event_features['genres'][[0, 1, 2]],
+        [[row('war'), row('love')], [row('love'), -1], [-1, -1]],
+    )
+
+  def test_hashing_says_how_many_tokens_collide(self):
+    self.log.edit_schema(
+        'column = "city"', 'column = "city"\nhash_buckets = 4'
+    )
+    with self.assertLogs(level='INFO') as logs:
+      self.prepare()
+    # Oslo and Rome: one other token in four buckets.
+    self.assertIn(
+        "Feature 'city': 2 tokens in 4 hash buckets; about 25.0 % of them",
+        '\n'.join(logs.output),
     )
 
   def test_test_rows_change_nothing_of_what_is_learned(self):

@@ -1,6 +1,7 @@
 """The benchmark's lines, from its binary, on a few tasks."""
 
 import json
+import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -54,6 +55,22 @@ class BenchmarkTest(absltest.TestCase):
         ],
     )
 
+  def test_prepares_beside_a_bare_sort(self):
+    log = self.create_tempdir().full_path
+    made = commands.run(
+        'generate_log', f'--output={log}/log', '--rows=3000', '--entities=200'
+    )
+    self.assertEqual(made.returncode, 0, made.stderr[-3000:])
+    result = commands.run('benchmark', 'prepare', f'--log={log}/log')
+    self.assertEqual(result.returncode, 0, result.stderr[-3000:])
+    record = json.loads(result.stdout)
+    self.assertEqual(record['rows'], 3000)
+    self.assertEqual(record['features'], 14)  # Twelve, and the two keys.
+    self.assertGreater(record['peak_bytes'], 10**7)
+    self.assertGreater(record['sort_and_write_s'], 0)
+    # Nothing is left beside the log.
+    self.assertEqual(os.listdir(log), ['log'])
+
   def test_what_a_step_holds_does_not_grow_with_the_table(self):
     result = commands.run(
         'benchmark',
@@ -79,8 +96,9 @@ class BenchmarkTest(absltest.TestCase):
 
   def test_bad_arguments_are_one_line(self):
     for arguments, message in (
-        ((), 'expected as arguments "inner_loop" or "table", not none'),
+        ((), 'expected as arguments "inner_loop" or "prepare" or "table", not'),
         (('outer_loop',), 'not outer_loop'),
+        (('prepare',), '--log: say where the log is'),
         (('table', '--rows=1'), '--rows=1: must be whole numbers above 1'),
         (('inner_loop', '--cases=none'), 'no case none; choose from reference'),
         (('inner_loop', '--num_steps=x'), '--num_steps=x: must be whole'),

@@ -104,7 +104,10 @@ class LineTest(absltest.TestCase):
     dataset_file = self.dir / 'tasks' / 'dataset.json'
     before = dataset_file.read_bytes()
     result = commands.run(
-        'prepare', f'--data_dir={raw}', f'--output={self.dir / "tasks"}'
+        'prepare',
+        f'--data_dir={raw}',
+        f'--output={self.dir / "tasks"}',
+        '--max_reject_fraction=0',
     )
     self.assertEqual(result.returncode, 1)
     last = result.stderr.strip().splitlines()[-1]

@@ -28,6 +28,17 @@ class PoolTest(parameterized.TestCase):
     pooled = embeddings.pool(jnp.asarray(_ROWS), mask, pooling=pooling)
     chex.assert_trees_all_close(pooled, jnp.asarray(expected))
 
+  @parameterized.parameters(
+      ('latest', (5.0, 6.0)),
+      # (1 + 2 * 3 + 0.5 * 5) / 3.5; (8 - 2 * 2 + 0.5 * 6) / 3.5.
+      ('mean', (9.5 / 3.5, 2.0)),
+      ('max', (5.0, 8.0)),
+  )
+  def test_pools_by_weight(self, pooling, expected):
+    weights = jnp.asarray([1.0, 2.0, 0.5, 0.0])
+    pooled = embeddings.pool(jnp.asarray(_ROWS), weights, pooling=pooling)
+    chex.assert_trees_all_close(pooled, jnp.asarray(expected))
+
   @parameterized.parameters('latest', 'mean', 'max')
   def test_is_the_first_row_without_any_real_one(self, pooling):
     pooled = embeddings.pool(jnp.asarray(_ROWS), jnp.zeros(4), pooling=pooling)

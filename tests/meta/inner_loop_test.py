@@ -35,12 +35,29 @@ def make_examples(labels, num_padding=0):
   )
 
 
-def adapt(params, globals_, support, *, num_steps=2, rate=0.5, **kwargs):
+def weighted_loss(meta_params, global_params, examples):
+  """As `squared_loss`, of rows whose weights may add up to less than 1."""
+  mask = examples.mask / jnp.sum(examples.mask)
+  return squared_loss(
+      meta_params, global_params, examples._replace(mask=mask)
+  )
+
+
+def adapt(
+    params,
+    globals_,
+    support,
+    *,
+    num_steps=2,
+    rate=0.5,
+    loss_fn=squared_loss,
+    **kwargs,
+):
   return inner_loop.adapt(
       params,
       globals_,
       support,
-      loss_fn=squared_loss,
+      loss_fn=loss_fn,
       learning_rates=jax.tree.map(lambda _: jnp.full(num_steps, rate), params),
       **kwargs,
   )
@@ -105,6 +122,21 @@ class AdaptTest(chex.TestCase):
     adapted, _ = adapt(
         self.params, make_globals(), padded, prior_rows=prior_rows
     )
+    chex.assert_trees_all_close(adapted, {'w': jnp.asarray(expected)})
+
+  @parameterized.parameters(0.0, 2.0)
+  def test_prior_rows_stand_against_weights(self, prior_rows):
+    light = self.support._replace(mask=jnp.asarray([0.2, 0.2]))
+    adapted, _ = adapt(
+        self.params,
+        make_globals(),
+        light,
+        prior_rows=prior_rows,
+        loss_fn=weighted_loss,
+    )
+    # n = 0.4 moves n / (n + prior) of a step of the mean, 6.
+    trust = 0.4 / (0.4 + prior_rows)
+    expected = 6 - 4 * (1 - 0.5 * trust) ** 2
     chex.assert_trees_all_close(adapted, {'w': jnp.asarray(expected)})
 
   @parameterized.parameters(0.0, 2.0)

@@ -45,7 +45,7 @@ class TaskLogitsTest(absltest.TestCase):
     chex.assert_trees_all_close(self.score([0.5, 1]), jnp.asarray([4.0, 8.0]))
 
 
-class TaskLossTest(absltest.TestCase):
+class TaskLossTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -65,6 +65,15 @@ class TaskLossTest(absltest.TestCase):
     self.assertAlmostEqual(
         self.compute([1.0, 0.0], [0.0, 1.0]), -math.log(1 / 4), 6
     )
+
+  @parameterized.parameters(
+      # log 2 at the first row, log 4 at the second.
+      ([2.0, 1.0], (2 * math.log(2) + math.log(4)) / 3),
+      ([0.5, 0.1], (0.5 * math.log(2) + 0.1 * math.log(4)) / 0.6),
+      ([0.0, 1e-3], math.log(4)),
+  )
+  def test_rows_count_by_their_weight(self, mask, expected):
+    self.assertAlmostEqual(self.compute([1.0, 0.0], mask), expected, 6)
 
   def test_is_zero_without_a_real_row(self):
     self.assertEqual(self.compute([1.0, 0.0], [0.0, 0.0]), 0.0)
