@@ -16,9 +16,18 @@ class InputError(Exception):
 
 
 def _one_line(text: str) -> str:
-  """Leaves out the middle of a long text, and escapes what does not print."""
-  if len(text) > _NUM_FIRST + _NUM_LAST:
-    text = f'{text[:_NUM_FIRST]} ... {text[-_NUM_LAST:]}'
+  """Escapes what does not print, and leaves out the middle of a long text."""
+  if len(text) <= _NUM_FIRST + _NUM_LAST:
+    text = _printable(text)
+  if len(text) <= _NUM_FIRST + _NUM_LAST:
+    return text
+  # Cut before it is escaped, which may take long, and after, which lengthens.
+  first = _printable(text[:_NUM_FIRST])[:_NUM_FIRST]
+  last = _printable(text[-_NUM_LAST:])[-_NUM_LAST:]
+  return f'{first} ... {last}'
+
+
+def _printable(text: str) -> str:
   return ''.join(
       letter if letter.isprintable()
       else letter.encode('unicode_escape').decode()

@@ -14,11 +14,12 @@ class InputErrorTest(parameterized.TestCase):
   def test_message_is_one_line_that_prints(self, message, expected):
     self.assertEqual(str(errors.InputError(message)), expected)
 
-  def test_long_message_keeps_its_place_and_what_to_do(self):
-    message = str(errors.InputError(f'log.csv: {"x" * 10**6}; mend the row'))
+  @parameterized.product(letter=('x', '\0'), size=(600, 10**6))
+  def test_long_message_keeps_its_place_and_what_to_do(self, letter, size):
+    message = str(errors.InputError(f'log.csv: {letter * size}; mend the row'))
     self.assertLess(len(message), 1100)
-    self.assertStartsWith(message, 'log.csv: xxx')
-    self.assertEndsWith(message, 'x; mend the row')
+    self.assertStartsWith(message, 'log.csv: ')
+    self.assertEndsWith(message, '; mend the row')
 
 
 if __name__ == '__main__':
