@@ -6,6 +6,7 @@ from absl.testing import parameterized
 import small_log
 
 from limaml_jax import errors
+from limaml_jax.data import dataset
 from limaml_jax.data.tasks import task_table
 
 DAY = 86400
@@ -126,6 +127,20 @@ class IncrementalTest(parameterized.TestCase):
       # None of the new day's 3.5 is 4 or more.
       labels = task_table.load(self.log.output).labels
       self.assertEqual(labels.sum(), 2 * 12)
+
+  def test_a_text_that_looks_like_a_number_stays_one(self):
+    self.log.add_feature(
+        name='place', owner='context', kind='categorical', role='global',
+        expression="concat(device, '')",
+    )  # fmt: skip
+    self.log.prepare()
+    # Alone the new day's places would be numbers, spelled '1'.
+    lines = [line.replace(',tv', ',01') for line in day(2)]
+    self.log.write_events(lines, 'log2.csv')
+    found = self.log.prepare()
+    self.assertEqual(found.fingerprint, self.from_scratch().fingerprint)
+    tokens = dataset.load_vocabularies(self.log.output)['place']
+    self.assertEqual(sorted(tokens), ['01', 'tv'])
 
   def test_a_run_whose_parts_are_gone_is_read_again(self):
     for path in (self.log.output / 'events').glob('*'):
