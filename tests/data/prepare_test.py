@@ -155,7 +155,8 @@ class TaskStorageTest(absltest.TestCase):
     builder = tfds.builder_from_directory(str(log.output / 'tasks'))
     source = builder.as_data_source(split='tasks')
     (block,) = source
-    self.assertEqual(block['entity_keys'].tolist(), [b'ann', b'bob', b'cat'])
+    self.assertEqual(block['entity_keys'].tobytes(), b'annbobcat')
+    self.assertEqual(block['key_lengths'].tolist(), [3, 3, 3])
     self.assertEqual(block['num_events'].tolist(), [10, 5, 1])
     self.assertEqual(block['num_train'].tolist(), [8, 4, 0])
     self.assertEqual(block['labels'][10:15].tolist(), [1.0] * 5)

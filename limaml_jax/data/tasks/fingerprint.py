@@ -17,7 +17,7 @@ from limaml_jax.data.tasks import task_blocks
 from limaml_jax.data.tasks import transform
 
 # Raised whenever the same request would give other contents than before.
-_REVISION = 3
+_REVISION = 4
 
 
 def of_files(

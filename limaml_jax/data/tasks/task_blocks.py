@@ -13,6 +13,7 @@ from limaml_jax import types
 from limaml_jax.data.tasks import event_index
 from limaml_jax.data.tasks import feature_encoder
 from limaml_jax.data.tasks import ordered_events
+from limaml_jax.data.tasks import task_layout
 
 _EVENTS_PER_BLOCK = 2**16
 
@@ -23,7 +24,8 @@ class TaskBlock(NamedTuple):
   Attributes:
     start: first entity.
     stop: end of the entities.
-    entity_keys: [stop - start] str.
+    entity_keys: one after another in UTF-8, [bytes] uint8.
+    key_lengths: bytes of each key, [stop - start].
     num_events: of each entity, [stop - start].
     num_history: of each entity, [stop - start].
     num_train: of each entity, [stop - start].
@@ -37,6 +39,7 @@ class TaskBlock(NamedTuple):
   start: int
   stop: int
   entity_keys: np.ndarray
+  key_lengths: np.ndarray
   num_events: np.ndarray
   num_history: np.ndarray
   num_train: np.ndarray
@@ -56,12 +59,12 @@ def blocks(
   for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
     first, end = index.offsets[start], index.offsets[stop]
     piece = encoded.take(end - first)
+    keys, lengths = task_layout.join_texts(index.entity_keys[start:stop])
     yield TaskBlock(
         start=start,
         stop=stop,
-        entity_keys=np.asarray(
-            index.entity_keys[start:stop].to_pylist(), np.str_
-        ),
+        entity_keys=keys,
+        key_lengths=lengths,
         num_events=np.diff(index.offsets[start:stop + 1]),
         num_history=index.split.num_history[start:stop],
         num_train=index.split.num_train[start:stop],

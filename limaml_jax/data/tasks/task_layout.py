@@ -4,12 +4,14 @@ A stored task packs its features into up to four matrices: indices and numbers,
 of the entity and of its events (those of the entity that change with time are
 there too). Columns follow the order of the
 specifications; a matrix without columns is left out. An array per feature
-would be four times slower to write and to read.
+would be four times slower to write and to read. So would a string per key:
+keys lie one after another in UTF-8.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from limaml_jax import types
 
@@ -56,3 +58,21 @@ def unpack(
         columns if spec.max_values else columns[:, 0]
     )
   return features
+
+
+def join_texts(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+  """Returns all bytes of some strings, and how many each has, [texts]."""
+  _, offsets, data = texts.buffers()
+  bounds = np.frombuffer(offsets, np.int32)[texts.offset:][:len(texts) + 1]
+  joined = np.frombuffer(data, np.uint8)[bounds[0]:bounds[-1]]
+  return joined, np.diff(bounds).astype(np.int64)
+
+
+def split_texts(joined: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+  """Returns the strings that `join_texts` joined, [texts] str."""
+  bounds = np.concatenate([[0], np.cumsum(lengths)])
+  texts = pa.LargeStringArray.from_buffers(
+      len(lengths), pa.py_buffer(bounds), pa.py_buffer(joined)
+  )
+  texts.validate(full=True)
+  return np.asarray(texts.to_pylist(), np.str_)

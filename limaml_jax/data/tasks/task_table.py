@@ -33,9 +33,10 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
     owner = key.split('_')[0]
     # Taken out one by one, so that no array is held twice for long.
     features[owner] |= task_layout.unpack(stored.pop(key), specs)
-  keys = [key.decode() for key in stored['entity_keys']]
   return dataset.TaskTable(
-      entity_keys=np.asarray(keys, np.str_),
+      entity_keys=task_layout.split_texts(
+          stored['entity_keys'], stored['key_lengths']
+      ),
       offsets=np.concatenate([[0], np.cumsum(stored['num_events'])]),
       num_history=stored['num_history'],
       num_train=stored['num_train'],
