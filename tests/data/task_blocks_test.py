@@ -63,6 +63,7 @@ class TaskBlocksTest(absltest.TestCase):
     _, info = synthetic.make_tasks(num_entities=2)
     info = dataclasses.replace(info, features=tuple(encoder.specs))
     (root / dataset.DATASET_FILE).write_text(info.to_json())
+    self.root = root
     self.specs = {spec.name: spec for spec in encoder.specs}
     return task_table.load(root)
 
@@ -75,6 +76,19 @@ class TaskBlocksTest(absltest.TestCase):
   def test_weights_are_cut_with_the_blocks(self):
     with self.blocks_of(3):
       table = self.prepare(weight=_WEIGHTS)
+    self.assertEqual(table.weights.tolist(), _WEIGHTS)
+
+  def test_blocks_come_back_in_order_from_many_shards(self):
+    keys = ['änn'] * 4 + ['bob'] + ['雀'] * 2
+    with (
+        self.blocks_of(1),
+        mock.patch.object(task_builder, '_BLOCKS_PER_SHARD', 2),
+    ):
+      table = self.prepare(entity=keys, weight=_WEIGHTS)
+    # Three blocks of an entity each: two files.
+    files = list((self.root / dataset.TASKS_DIR).glob('*array_record-*'))
+    self.assertLen(files, 2)
+    self.assertEqual(table.entity_keys.tolist(), ['änn', 'bob', '雀'])
     self.assertEqual(table.weights.tolist(), _WEIGHTS)
 
   def blocks_of(self, num_events):
