@@ -8,8 +8,10 @@ from absl.testing import absltest
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tensorflow_datasets as tfds
 
 from limaml_jax import config as config_lib
+from limaml_jax import errors
 from limaml_jax.data import dataset
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.tasks import event_index
@@ -18,6 +20,7 @@ from limaml_jax.data.tasks import log_statistics
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import task_blocks
 from limaml_jax.data.tasks import task_builder
+from limaml_jax.data.tasks import task_layout
 from limaml_jax.data.tasks import task_table
 from tests import synthetic
 
@@ -90,6 +93,35 @@ class TaskBlocksTest(absltest.TestCase):
     self.assertLen(files, 2)
     self.assertEqual(table.entity_keys.tolist(), ['änn', 'bob', '雀'])
     self.assertEqual(table.weights.tolist(), _WEIGHTS)
+
+  def test_tasks_of_another_version_are_refused_with_a_remedy(self):
+    described = task_builder._features
+
+    def without_lengths(specs):
+      features = dict(described(specs))
+      del features['key_lengths']
+      return tfds.features.FeaturesDict(features)
+
+    example = task_builder._example
+
+    def older(block, specs):
+      kept = example(block, specs)
+      del kept['key_lengths']
+      return kept
+
+    with (
+        mock.patch.object(task_builder, '_features', without_lengths),
+        mock.patch.object(task_builder, '_example', older),
+        self.assertRaisesRegex(
+            errors.InputError, 'tasks cannot be read.*experiments.prepare'
+        ),
+    ):
+      self.prepare()
+
+  def test_keys_that_do_not_fit_their_lengths_are_refused(self):
+    joined, lengths = task_layout.join_texts(pa.array(['ann', 'bob']))
+    with self.assertRaises(ValueError):
+      task_layout.split_texts(joined[:-1], lengths)
 
   def blocks_of(self, num_events):
     return absltest.mock.patch.object(

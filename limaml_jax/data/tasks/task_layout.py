@@ -61,7 +61,14 @@ def unpack(
 
 
 def join_texts(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-  """Returns all bytes of some strings, and how many each has, [texts]."""
+  """Returns the UTF-8 of some strings, and how many bytes each has.
+
+  Args:
+    texts: Arrow strings, perhaps a slice of more.
+
+  Returns:
+    Their bytes one after another, [bytes] uint8, and the lengths, [texts].
+  """
   _, offsets, data = texts.buffers()
   bounds = np.frombuffer(offsets, np.int32)[texts.offset:][:len(texts) + 1]
   joined = np.frombuffer(data, np.uint8)[bounds[0]:bounds[-1]]
@@ -69,7 +76,15 @@ def join_texts(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split_texts(joined: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-  """Returns the strings that `join_texts` joined, [texts] str."""
+  """Returns the strings that `join_texts` joined, [texts] str.
+
+  Args:
+    joined: UTF-8, [bytes] uint8.
+    lengths: bytes of each string, [texts].
+
+  Raises:
+    ValueError: if they do not fit each other, or are no UTF-8.
+  """
   bounds = np.concatenate([[0], np.cumsum(lengths)])
   texts = pa.LargeStringArray.from_buffers(
       len(lengths), pa.py_buffer(bounds), pa.py_buffer(joined)

@@ -22,6 +22,9 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
   path = pathlib.Path(directory) / dataset.TASKS_DIR
   try:
     stored = _read(path)
+    keys = task_layout.split_texts(
+        stored.pop('entity_keys'), stored.pop('key_lengths')
+    )
   except Exception as error:  # The storage library raises whatever it likes.
     reason = str(error).splitlines()[0] if str(error) else repr(error)
     raise errors.InputError(
@@ -34,9 +37,7 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
     # Taken out one by one, so that no array is held twice for long.
     features[owner] |= task_layout.unpack(stored.pop(key), specs)
   return dataset.TaskTable(
-      entity_keys=task_layout.split_texts(
-          stored['entity_keys'], stored['key_lengths']
-      ),
+      entity_keys=keys,
       offsets=np.concatenate([[0], np.cumsum(stored['num_events'])]),
       num_history=stored['num_history'],
       num_train=stored['num_train'],
