@@ -89,5 +89,4 @@ def split_texts(joined: np.ndarray, lengths: np.ndarray) -> np.ndarray:
   texts = pa.LargeStringArray.from_buffers(
       len(lengths), pa.py_buffer(bounds), pa.py_buffer(joined)
   )
-  texts.validate(full=True)
   return np.asarray(texts.to_pylist(), np.str_)
