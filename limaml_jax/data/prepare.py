@@ -7,7 +7,6 @@ renamed at the end. What stood there before stays intact whatever fails.
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
-import json
 import logging
 import pathlib
 import tempfile
@@ -113,7 +112,7 @@ def prepare(
           found, schema, data, protocol, directory, progress
       )
     info = _describe(schema, data, protocol, prepared, request, contents)
-    _write_facts(prepared, info, directory)
+    _write_facts(info, directory)
   return info
 
 
@@ -138,7 +137,7 @@ def _make_tasks(found, schema, data, protocol, directory, progress):
       protocol=protocol,
   )
   progress('transform', 1, 1)
-  return prepared, _write_tasks(prepared, directory, progress)
+  return prepared, _write(prepared, directory, progress)
 
 
 def _check_settings(data, max_reject_fraction):
@@ -153,8 +152,8 @@ def _check_settings(data, max_reject_fraction):
     )
 
 
-def _write_tasks(prepared, directory, progress):
-  """Writes the tasks, and returns the hash of the whole dataset."""
+def _write(prepared, directory, progress):
+  """Writes everything but the facts, and returns the hash of it all."""
   total = len(prepared.index.entity_keys)
 
   def report(blocks):
@@ -168,7 +167,19 @@ def _write_tasks(prepared, directory, progress):
       prepared.specs,
       directory / dataset.TASKS_DIR,
   )
-  return contents.finish(prepared)
+  keys, features = prepared.items()
+  items.save_items(directory, keys, features)
+  vocabularies = prepared.vocabularies()
+  (directory / dataset.VOCABULARIES_FILE).write_text(
+      vocabularies, encoding='utf-8'
+  )
+  return contents.finish(
+      prepared.specs,
+      prepared.index.split,
+      vocabularies=vocabularies,
+      item_keys=keys,
+      item_features=features,
+  )
 
 
 def _describe(schema, data, protocol, prepared, request, contents):
@@ -192,11 +203,7 @@ def _describe(schema, data, protocol, prepared, request, contents):
   )
 
 
-def _write_facts(prepared, info, directory):
-  items.save_items(directory, *prepared.items())
-  (directory / dataset.VOCABULARIES_FILE).write_text(
-      json.dumps(prepared.vocabularies, ensure_ascii=False), encoding='utf-8'
-  )
+def _write_facts(info, directory):
   for path in directory.rglob('*'):
     output_directory.sync(path)
   # Last, for it says that the rest is there.

@@ -140,6 +140,7 @@ def make_meta_update(
           optimizers.table,
           tables[name],
           opt_state,
+          gathered.rows[name],
           grads.tables[name],
           gathered.indices[name],
       )

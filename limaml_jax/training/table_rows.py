@@ -95,6 +95,7 @@ def update(
     optimizer: optax.GradientTransformation,
     table: jax.Array,
     opt_state: optax.OptState,
+    rows: jax.Array,
     row_grads: types.Array,
     indices: jax.Array,
 ) -> tuple[jax.Array, optax.OptState]:
@@ -104,6 +105,7 @@ def update(
     optimizer: elementwise, e.g. Adam.
     table: [V, dimension].
     opt_state: of the whole table; only its gathered rows are read or written.
+    rows: of the table, gathered, [U, dimension].
     row_grads: [U, dimension].
     indices: of the rows in the table, [U]; out of range: not written.
 
@@ -116,7 +118,6 @@ def update(
   row_state = jax.tree.map(
       lambda leaf: take(leaf) if is_row_wise(leaf) else leaf, opt_state
   )
-  rows = take(table)
   updates, row_state = optimizer.update(row_grads, row_state, rows)
   opt_state = jax.tree.map(
       lambda leaf, new: put(leaf, new) if is_row_wise(leaf) else new,

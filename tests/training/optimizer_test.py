@@ -41,7 +41,7 @@ class OptimizerTest(absltest.TestCase):
   def test_without_warm_up_the_first_step_is_the_largest(self):
     config = make_config(warmup_fraction=0.0, weight_decay=0.0)
     transformation = optimizer.table_optimizer(config, num_steps=10)
-    sizes = [s['w'] for s in step_sizes(transformation, {'w': jnp.ones(1)}, 3)]
+    sizes = step_sizes(transformation, jnp.ones((1, 1)), 3)
     self.assertAlmostEqual(sizes[0], 0.2, places=5)
     self.assertLess(sizes[2], sizes[0])
 
@@ -68,6 +68,25 @@ class OptimizerTest(absltest.TestCase):
     mean = optax.tree.get(state, 'mu')['w']
     # Adam's first moment is a tenth of the clipped gradient (0.6, 0.8).
     chex.assert_trees_all_close(mean, jnp.asarray([0.06, 0.08]), rtol=1e-5)
+
+
+class RowAdamTest(absltest.TestCase):
+
+  def test_steps_as_optax_does(self):
+    table = jnp.zeros((3, 4))
+    ours, theirs = optimizer.scale_by_row_adam(), optax.scale_by_adam()
+    our_state, their_state = ours.init(table), theirs.init(table)
+    for step in range(5):
+      gradient = jax.random.normal(jax.random.key(step), table.shape)
+      found, our_state = ours.update(gradient, our_state, table)
+      expected, their_state = theirs.update(gradient, their_state, table)
+      chex.assert_trees_all_close(found, expected, rtol=1e-6)
+    chex.assert_trees_all_close(
+        our_state.moments,
+        jnp.stack([their_state.mu, their_state.nu], axis=1),
+        rtol=1e-6,
+    )
+    self.assertEqual(our_state.count, 5)
 
 
 class RowWiseAdagradTest(absltest.TestCase):

@@ -169,15 +169,11 @@ def _bounds(begins, ends, timestamps, newcomer, histories, protocol):
 
 def _first_of_equals(positions, begins, ends, timestamps):
   """Moves each position down to the first event of the same time."""
-  if not len(timestamps):
-    return positions
-  starts_run = np.ones(len(timestamps), bool)
-  starts_run[1:] = timestamps[1:] != timestamps[:-1]
-  run = np.where(starts_run, np.arange(len(timestamps)), 0)
-  first = np.maximum.accumulate(run)
-  inside = np.minimum(positions, len(timestamps) - 1)
+  changes = np.flatnonzero(timestamps[1:] != timestamps[:-1]) + 1
+  firsts = np.concatenate([[0], changes])
+  run = np.searchsorted(firsts, positions, side='right') - 1
   # A run of equal times may begin in the entity before.
-  moved = np.maximum(first[inside], begins)
+  moved = np.maximum(firsts[run], begins)
   return np.where(positions < ends, moved, positions)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from concurrent import futures
 import dataclasses
 import hashlib
 import json
@@ -13,11 +14,12 @@ import numpy as np
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import event_split
 from limaml_jax.data.tasks import task_blocks
-from limaml_jax.data.tasks import transform
 
 # Raised whenever the same request would give other contents than before.
-_REVISION = 4
+_REVISION = 5
+_HEX_DIGITS = 32
 
 
 def of_files(
@@ -85,25 +87,46 @@ class Contents:
   def add_blocks(
       self, blocks: Iterable[task_blocks.TaskBlock]
   ) -> Iterator[task_blocks.TaskBlock]:
-    """Passes blocks on, and adds them."""
-    for block in blocks:
-      for name, value in block._asdict().items():
-        self._add(name, value)
-      yield block
+    """Passes blocks on, and adds them meanwhile."""
+    with futures.ThreadPoolExecutor(1) as thread:
+      pending = thread.submit(lambda: None)
+      for block in blocks:
+        pending.result()
+        pending = thread.submit(self._add_block, block)
+        yield block
+      pending.result()
 
-  def finish(self, prepared: transform.Prepared) -> str:
-    """Adds all that is no block, and returns the hash."""
-    split = prepared.index.split
-    keys, features = prepared.items()
-    self._add('item_keys', keys)
-    self._add('item_features', features)
+  def _add_block(self, block: task_blocks.TaskBlock) -> None:
+    for name, value in block._asdict().items():
+      self._add(name, value)
+
+  def finish(
+      self,
+      specs: Iterable[types.FeatureSpec],
+      split: event_split.Split,
+      *,
+      vocabularies: str,
+      item_keys: np.ndarray,
+      item_features: types.HostFeatures,
+  ) -> str:
+    """Adds all that is no block, and returns the hash.
+
+    Args:
+      specs: of the features.
+      split: of the events.
+      vocabularies: in JSON.
+      item_keys: [items] str.
+      item_features: leaves [items, ...].
+    """
+    self._add('item_keys', item_keys)
+    self._add('item_features', item_features)
+    _update(self._digest, vocabularies.encode())
     for fact in (
-        [dataclasses.asdict(spec) for spec in prepared.specs],
-        prepared.vocabularies,
+        [dataclasses.asdict(spec) for spec in specs],
         [split.cutoffs, split.test_end, split.refresh_seconds],
     ):
       _update(self._digest, _json(fact))
-    return self._digest.hexdigest()
+    return self._digest.hexdigest()[:_HEX_DIGITS]
 
   def _add(
       self, name: str, value: int | types.Array | types.HostFeatures
@@ -116,16 +139,18 @@ class Contents:
     is_text = value.dtype.kind == 'U'
     kind = 'text' if is_text else value.dtype.str
     _update(self._digest, f'{name} {kind} {value.shape}'.encode())
-    _update(
-        self._digest, _json(value.tolist()) if is_text else value.tobytes()
-    )
+    if is_text:
+      _update(self._digest, _json(value.tolist()))
+    else:
+      flat = np.ascontiguousarray(value).reshape(-1)
+      _update(self._digest, flat.view(np.uint8))
 
 
 def _new_digest():
-  return hashlib.blake2b(digest_size=16)
+  return hashlib.sha256()  # Most processors have instructions for it.
 
 
-def _update(digest, part: bytes) -> None:
+def _update(digest, part: bytes | np.ndarray) -> None:
   digest.update(len(part).to_bytes(8, 'big'))
   digest.update(part)
 
@@ -138,4 +163,4 @@ def _hash(parts: Iterable[bytes]) -> str:
   digest = _new_digest()
   for part in parts:
     _update(digest, part)
-  return digest.hexdigest()
+  return digest.hexdigest()[:_HEX_DIGITS]

@@ -6,6 +6,7 @@ on the log streams by, one part of a few hundred thousand events at a time.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+from concurrent import futures
 import pathlib
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class OrderedEvents(NamedTuple):
     by part is the same to the bit.
     """
     held, num_held = [], 0
-    for group in self._groups(list(columns)):
+    for group in _ahead(self._groups(list(columns))):
       held.append(group)
       num_held += len(group)
       while num_held >= ROWS_PER_PART:
@@ -62,6 +63,15 @@ class OrderedEvents(NamedTuple):
       with pq.ParquetFile(path, read_dictionary=texts) as file:
         for part in range(file.num_row_groups):
           yield file.read_row_group(part, columns=columns).select(columns)
+
+
+def _ahead(stream: Iterator[pa.Table]) -> Iterator[pa.Table]:
+  """Yields what a stream does while a thread reads one further."""
+  with futures.ThreadPoolExecutor(1) as thread:
+    pending = thread.submit(next, stream, None)
+    while (table := pending.result()) is not None:
+      pending = thread.submit(next, stream, None)
+      yield table
 
 
 def _join(tables):

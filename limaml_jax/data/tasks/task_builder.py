@@ -25,7 +25,7 @@ _SUFFIX = 'array_record'
 _BLOCKS_PER_SHARD = 1024
 # A record is read by itself. As small as at zstd's default level, in half the
 # time.
-_OPTIONS = 'group_size:1,zstd:1'
+_OPTIONS = 'group_size:1,snappy'
 
 
 def write(

@@ -7,6 +7,7 @@ depend on the order of the log's rows or files.
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +44,13 @@ class Prepared(NamedTuple):
     """Specifications, in the schema's order after the two IDs."""
     return tuple(self.encoder.specs)
 
-  @property
-  def vocabularies(self) -> dict[str, list[str]]:
-    """Tokens of each categorical or multi_hot feature."""
+  def vocabularies(self) -> str:
+    """Returns tokens of each categorical or multi_hot feature, in JSON."""
     found = self.encoder.vocabularies
-    return {name: tokens.to_pylist() for name, tokens in found.items()}
+    return json.dumps(
+        {name: tokens.to_pylist() for name, tokens in found.items()},
+        ensure_ascii=False,
+    )
 
   def blocks(self) -> Iterator[task_blocks.TaskBlock]:
     """Encodes the log, and yields its tasks in order."""
