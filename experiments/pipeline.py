@@ -18,6 +18,7 @@ from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.refresh import publish
 from limaml_jax.serving import scorer as scorer_lib
+from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
@@ -127,7 +128,7 @@ def restore(
       loss_fn=assembly.loss_fn,
       names=assembly.names,
       config=config,
-      store=store,
+      store=address.open_backend(store),
       adapt=adapt,
   )
   scorer = scorer_lib.Scorer(

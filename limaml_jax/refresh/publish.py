@@ -1,7 +1,6 @@
 """Generates the embeddings of all entities and publishes them as a snapshot."""
 
 from collections.abc import Callable
-import pathlib
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 from limaml_jax.refresh import generate as generate_lib
+from limaml_jax.store import backend as backend_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
@@ -32,7 +32,7 @@ class Refresher:
       loss_fn: types.TaskLossFn,
       names: episodes.FeatureNames,
       config: config_lib.Config,
-      store: pathlib.Path,
+      store: backend_lib.Backend,
       adapt: bool = True,
   ):
     """Compiles nothing yet.
@@ -45,7 +45,7 @@ class Refresher:
       loss_fn: mean loss of one encoded task.
       names: of the features that the network reads.
       config: of the run.
-      store: directory of the feature store.
+      store: feature store.
       adapt: publishes unadapted embeddings when False.
     """
     self._table = table
@@ -89,7 +89,7 @@ class Refresher:
     Returns:
       The manifest of the snapshot, now the current one.
     """
-    manifest = snapshot.write_chunks(
+    manifest = snapshot.write(
         self._store,
         self._info.entity_type,
         self._chunks(cutoffs, on_progress),

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 import enum
 import os
-import threading
 import time
 from typing import NamedTuple
-from typing import TextIO
 
 import numpy as np
 
-from limaml_jax import errors
-from limaml_jax.store import directory
-from limaml_jax.store import environment
+from limaml_jax.store import address
+from limaml_jax.store import backend as backend_lib
+from limaml_jax.store import vector_dtypes
 
 
 class Status(enum.IntEnum):
@@ -47,7 +45,7 @@ class Reader:
 
   def __init__(
       self,
-      root: str | os.PathLike[str],
+      store: backend_lib.Backend | str | os.PathLike[str],
       entity_type: str,
       *,
       fingerprint: str | None = None,
@@ -56,7 +54,7 @@ class Reader:
     """Opens the published snapshot.
 
     Args:
-      root: of the store.
+      store: the back end, or its address.
       entity_type: whose embeddings, e.g. 'user'.
       fingerprint: of the model that will use them; None takes any.
       max_age_seconds: beyond which a vector is STALE; 0 never.
@@ -64,15 +62,11 @@ class Reader:
     Raises:
       InputError: if no snapshot is published, or it is corrupt.
     """
+    if isinstance(store, str | os.PathLike):
+      store = address.open_backend(store)
     self._fingerprint = fingerprint
     self._max_age_seconds = max_age_seconds
-    self._path = directory.pointer_path(root, entity_type)
-    self._lock = threading.Lock()
-    self._closed = False
-    self._pointer: TextIO | None = None
-    self._stamp = (0, 0)
-    self._snapshot: environment.OpenSnapshot | None = None
-    environment.release(self._hold())
+    self._follower = store.follow(entity_type)
 
   def __enter__(self) -> 'Reader':
     return self
@@ -82,9 +76,7 @@ class Reader:
 
   def close(self) -> None:
     """Lets go of the snapshot."""
-    with self._lock:
-      self._closed = True
-      self._let_go()
+    self._follower.close()
 
   def lookup(self, keys: Sequence[str], *, now: int | None = None) -> Lookup:
     """Looks n entities up in the snapshot that is published at this moment.
@@ -100,69 +92,29 @@ class Reader:
       InputError: if a snapshot published meanwhile is corrupt.
     """
     now = int(time.time()) if now is None else now
-    snapshot = self._hold()
-    try:
-      manifest = snapshot.manifest
-      if self._fingerprint not in (None, manifest.fingerprint):
-        return _mismatch(snapshot, len(keys))
-      present, records = snapshot.read(keys)
-    finally:
-      environment.release(snapshot)
-    vectors = records['vector'].astype(np.float32)
-    watermarks = records['watermark']
+    found = self._follower.read(keys)
+    manifest = found.manifest
+    if self._fingerprint not in (None, manifest.fingerprint):
+      return _mismatch(found)
+    vectors = vector_dtypes.decode(found.records, manifest.dtype)
+    watermarks = found.records['watermark']
     seen_until = np.where(watermarks < 0, manifest.cutoff, watermarks)
     ages = np.maximum(now - seen_until, 0)  # Clocks of two machines differ.
     statuses = np.full(len(keys), Status.PRESENT, np.uint8)
     if self._max_age_seconds:
       statuses[ages > self._max_age_seconds] = Status.STALE
-    missing = ~present
-    vectors[missing] = snapshot.default
+    missing = ~found.present
+    vectors[missing] = found.default
     statuses[missing] = Status.MISSING
     ages[missing] = -1
     return Lookup(vectors, statuses, ages, manifest.version)
 
-  def _hold(self) -> environment.OpenSnapshot:
-    """Returns the published snapshot; the caller releases it."""
-    with self._lock:
-      if self._closed:
-        raise ValueError('This reader is closed.')
-      if self._snapshot is None or not self._is_current():
-        self._snapshot = self._reopen()
-      environment.share(self._snapshot)
-      return self._snapshot
 
-  def _is_current(self) -> bool:
-    try:
-      return directory.stamp(os.stat(self._path)) == self._stamp
-    except OSError:
-      return False  # Opening it will say what is wrong.
-
-  def _reopen(self) -> environment.OpenSnapshot:
-    pointer, version = directory.open_pointer(self._path)
-    try:
-      snapshot = environment.acquire(self._path.parent / 'snapshots' / version)
-    except errors.InputError:
-      pointer.close()
-      raise
-    self._let_go()
-    # Stays open: the next CURRENT might be given its inode otherwise, within
-    # the same tick of the clock.
-    self._pointer = pointer
-    self._stamp = directory.stamp(os.fstat(pointer.fileno()))
-    return snapshot
-
-  def _let_go(self) -> None:
-    if self._pointer is not None:
-      self._pointer.close()
-    if self._snapshot is not None:
-      environment.release(self._snapshot)
-    self._pointer = self._snapshot = None
-
-
-def _mismatch(snapshot: environment.OpenSnapshot, num_keys: int) -> Lookup:
+def _mismatch(found: backend_lib.Found) -> Lookup:
+  num_keys = len(found.present)
   return Lookup(
-      vectors=np.tile(snapshot.default, (num_keys, 1)),
+      vectors=np.tile(found.default, (num_keys, 1)),
       statuses=np.full(num_keys, Status.VERSION_MISMATCH, np.uint8),
       ages=np.full(num_keys, -1, np.int64),
-      version=snapshot.manifest.version,
+      version=found.manifest.version,
   )

@@ -5,14 +5,13 @@ import dataclasses
 import json
 import math
 import numbers
-import pathlib
 import re
 from typing import Any
 
 from limaml_jax import errors
-from limaml_jax.store import directory
+from limaml_jax.store import vector_dtypes
 
-DTYPES = ('float32', 'float16')
+VERSION_PATTERN = re.compile(r'[0-9]{8,}')
 _ADVICE = 'roll back to another version, or write the snapshot again'
 
 
@@ -26,15 +25,16 @@ class Manifest:
     fingerprint: of the model that made them; only its global block can use
       them.
     dimension: E, numbers in a meta embedding.
-    dtype: that vectors are stored in, 'float32' or 'float16'.
+    dtype: that vectors are stored in, one of `vector_dtypes.DTYPES`.
     count: of entities.
     cutoff: last event time visible to the refresh.
     watermark: largest of the entities' watermarks, -1 if none has any.
     created: when the refresh ran.
     default_embedding: served to an entity without a vector, [E].
-    checksum: SHA-256 of keys and records, see `database.checksum`; the same
-      whatever engine stores them.
-    data_checksum: SHA-256 of the file data.mdb.
+    generator: what made the vectors, by whoever did: a JSON object.
+    checksum: SHA-256 of keys and records, see `checksum.of_records`; the same
+      whatever back end stores them.
+    data_checksum: SHA-256 of the file that holds them; '' where there is none.
   """
 
   version: str
@@ -47,6 +47,7 @@ class Manifest:
   watermark: int
   created: int
   default_embedding: tuple[float, ...]
+  generator: dict[str, Any]
   checksum: str
   data_checksum: str
 
@@ -70,12 +71,12 @@ def to_json(manifest: Manifest) -> str:
   return json.dumps(dataclasses.asdict(manifest), indent=2, default=int) + '\n'
 
 
-def from_json(text: str, path: pathlib.Path) -> Manifest:
+def from_json(text: str, place: str) -> Manifest:
   """Reads a manifest.
 
   Args:
     text: of the file.
-    path: of the file, for messages.
+    place: where it stood, for messages.
 
   Returns:
     The manifest, every field valid.
@@ -86,47 +87,34 @@ def from_json(text: str, path: pathlib.Path) -> Manifest:
   try:
     fields = json.loads(text)
   except ValueError as error:
-    raise errors.InputError(f'{path}: not JSON ({error}); {_ADVICE}') from error
+    raise errors.InputError(f'{place}: not JSON ({error}); {_ADVICE}') from error
   if not isinstance(fields, dict):
-    raise errors.InputError(f'{path}: not a JSON object; {_ADVICE}')
+    raise errors.InputError(f'{place}: not a JSON object; {_ADVICE}')
   for name in sorted(_RULES.keys() ^ fields.keys()):
     state = 'missing' if name in _RULES else 'unknown'
-    raise errors.InputError(f'{path}: field {name!r} is {state}; {_ADVICE}')
+    raise errors.InputError(f'{place}: field {name!r} is {state}; {_ADVICE}')
   if isinstance(fields['default_embedding'], list):
     fields['default_embedding'] = tuple(fields['default_embedding'])
   try:
     return Manifest(**fields)
   except errors.InputError as error:
-    raise errors.InputError(f'{path}: {error}; {_ADVICE}') from error
+    raise errors.InputError(f'{place}: {error}; {_ADVICE}') from error
 
 
-def read(path: pathlib.Path) -> Manifest:
-  """Reads the manifest of a published or unpublished snapshot.
-
-  Args:
-    path: ROOT/<entity_type>/snapshots/<version>/manifest.json.
-
-  Returns:
-    The manifest, in accord with its place.
+def check_place(
+    manifest: Manifest, entity_type: str, version: str, place: str
+) -> Manifest:
+  """Returns the manifest, if it is that of this snapshot.
 
   Raises:
-    InputError: if it is absent, invalid, or belongs elsewhere.
+    InputError: if it belongs elsewhere.
   """
-  try:
-    text = path.read_text(encoding='utf-8')
-  except (OSError, UnicodeDecodeError) as error:
-    message = f'{path}: unreadable ({error}); {_ADVICE}'
-    raise errors.InputError(message) from error
-  manifest = from_json(text, path)
-  place = {
-      'version': path.parent.name,
-      'entity_type': path.parent.parent.parent.name,
-  }
-  for name, expected in place.items():
-    if getattr(manifest, name) != expected:
+  expected = {'version': version, 'entity_type': entity_type}
+  for name, value in expected.items():
+    if getattr(manifest, name) != value:
       raise errors.InputError(
-          f'{path}: field {name!r} is {getattr(manifest, name)!r}, the folder '
-          f'says {expected!r}; {_ADVICE}'
+          f'{place}: field {name!r} is {getattr(manifest, name)!r}, its place '
+          f'says {value!r}; {_ADVICE}'
       )
   return manifest
 
@@ -162,16 +150,19 @@ _TEXT = _text_like('(?s).+', 'a text')
 _SHA256 = _text_like('[0-9a-f]{64}', '64 hexadecimal digits')
 # Field -> what it must be; all fields of a manifest.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'version': _text_like(directory.VERSION_PATTERN.pattern, '8 digits'),
+    'version': _text_like(VERSION_PATTERN.pattern, '8 digits'),
     'entity_type': _TEXT,
     'fingerprint': _TEXT,
     'dimension': _integer_from(1),
-    'dtype': _text_like('|'.join(DTYPES), ' or '.join(DTYPES)),
+    'dtype': _text_like(
+        '|'.join(vector_dtypes.DTYPES), ' or '.join(vector_dtypes.DTYPES)
+    ),
     'count': _integer_from(0),
     'cutoff': _integer_from(0),
     'watermark': _integer_from(-1),
     'created': _integer_from(0),
     'default_embedding': (_is_vector, 'a list of finite numbers'),
+    'generator': (lambda x: isinstance(x, dict), 'a JSON object'),
     'checksum': _SHA256,
-    'data_checksum': _SHA256,
+    'data_checksum': _text_like('([0-9a-f]{64})?', "64 digits, or ''"),
 }

@@ -1,7 +1,8 @@
 """Record: what a snapshot holds of one entity, as bytes.
 
 A record is the entity's watermark (8 bytes, little-endian, signed) and its
-meta embedding ([E], little-endian). Its key is the entity's key in UTF-8.
+meta embedding ([E], little-endian, after its scale if there is one). Its key is
+the entity's key in UTF-8.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from limaml_jax import errors
+from limaml_jax.store import vector_dtypes
 
-MAX_KEY_BYTES = 511  # LMDB's limit.
+MAX_KEY_BYTES = 511  # LMDB's limit, and so everybody's.
 _ROWS_PER_SLICE = 65536
 
 
@@ -33,12 +35,13 @@ class Chunk(NamedTuple):
 
 def layout(dimension: int, dtype: str) -> np.dtype:
   """Returns the structured type of a record."""
-  vector = np.dtype(dtype).newbyteorder('<')
-  return np.dtype([('watermark', '<i8'), ('vector', vector, (dimension,))])
+  return np.dtype(
+      [('watermark', '<i8'), *vector_dtypes.fields(dtype, dimension)]
+  )
 
 
 def pack(
-    chunk: Chunk, *, layout: np.dtype, cutoff: int
+    chunk: Chunk, *, dimension: int, dtype: str, cutoff: int, finite: bool
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
   """Turns a chunk into records in ascending order of their keys.
 
@@ -46,8 +49,10 @@ def pack(
 
   Args:
     chunk: N entities in any order; may be none.
-    layout: of a record.
+    dimension: E.
+    dtype: that vectors are stored in.
     cutoff: last event time that the embeddings may have seen, UTC seconds.
+    finite: refuses a vector that is not.
 
   Yields:
     Encoded keys and their records, a slice at a time, so that a large chunk
@@ -61,17 +66,19 @@ def pack(
   chunk = Chunk(
       chunk.keys, np.asarray(chunk.vectors), np.asarray(chunk.watermarks)
   )
-  _check_shapes(chunk, layout['vector'].shape[0])
+  _check_shapes(chunk, dimension)
+  row = layout(dimension, dtype)
   keys = [_encode(key) for key in chunk.keys]
   order = sorted(range(len(keys)), key=keys.__getitem__)
   keys = [keys[i] for i in order]
   for start in range(0, len(keys), _ROWS_PER_SLICE):
     rows = slice(start, start + _ROWS_PER_SLICE)
-    records = np.empty(len(keys[rows]), layout)
-    with np.errstate(over='ignore'):  # Infinity is refused below.
-      records['vector'] = chunk.vectors[order[rows]]
+    records = np.empty(len(keys[rows]), row)
+    vector_dtypes.encode(chunk.vectors[order[rows]], records, dtype)
     records['watermark'] = chunk.watermarks[order[rows]]
-    _check_values(keys[rows], records, cutoff)
+    if finite:
+      _check_finite(keys[rows], records, dtype)
+    _check_watermarks(keys[rows], records['watermark'], cutoff)
     yield keys[rows], records
 
 
@@ -91,14 +98,20 @@ def _check_shapes(chunk: Chunk, dimension: int) -> None:
       )
 
 
-def _check_values(keys: list[bytes], records: np.ndarray, cutoff: int) -> None:
-  vectors, times = records['vector'], records['watermark']
-  finite = np.isfinite(vectors).all(axis=1)
+def _check_finite(
+    keys: list[bytes], records: np.ndarray, dtype: str
+) -> None:
+  finite = np.isfinite(vector_dtypes.decode(records, dtype)).all(axis=1)
   if not finite.all():
     raise errors.InputError(
         f'entity {keys[np.argmin(finite)].decode()!r}: its vector is not '
-        f'finite in {vectors.dtype.name}; mend the model, or store more bits'
+        f'finite in {dtype}; mend the model, or store more bits'
     )
+
+
+def _check_watermarks(
+    keys: list[bytes], times: np.ndarray, cutoff: int
+) -> None:
   possible = (times >= -1) & (times <= cutoff)
   if not possible.all():
     i = np.argmin(possible)
@@ -120,4 +133,18 @@ def _encode(key: str) -> bytes:
         f'entity {key!r}: its key has {len(encoded)} bytes, '
         f'1 to {MAX_KEY_BYTES} are possible; shorten or hash it'
     )
+  return encoded
+
+
+def encode_keys(keys: Sequence[str]) -> list[bytes]:
+  """Encodes keys to be looked up, among them some that no snapshot can hold."""
+  try:
+    encoded = list(map(str.encode, keys))
+  except UnicodeEncodeError:
+    encoded = [key.encode('utf-8', 'surrogatepass') for key in keys]
+  lengths = list(map(len, encoded))
+  if keys and not 0 < min(lengths) <= max(lengths) <= MAX_KEY_BYTES:
+    # LMDB refuses such a key; one byte that is no UTF-8 is merely absent.
+    fits = lambda key: 0 < len(key) <= MAX_KEY_BYTES
+    encoded = [key if fits(key) else b'\xff' for key in encoded]
   return encoded

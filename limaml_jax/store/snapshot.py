@@ -1,71 +1,28 @@
 """Snapshot: meta embeddings of all entities, written once, then published.
 
-Writing ends with a rename and so does publishing: whenever a writer dies, no
-reader sees a half-written snapshot.
+Whatever the back end, a version appears whole or not at all, and so does a
+change of the published one: whenever a writer dies, no reader sees anything
+half-written.
 """
 
+from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import os
+from typing import Any
 
 import numpy as np
 
 from limaml_jax import errors
-from limaml_jax.store import database
-from limaml_jax.store import directory
+from limaml_jax.store import backend as backend_lib
+from limaml_jax.store import checksum
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record as record_lib
-from limaml_jax.store import verification
 
 
 def write(
-    root: str | os.PathLike[str],
-    entity_type: str,
-    *,
-    keys: Sequence[str],
-    vectors: np.ndarray,
-    watermarks: np.ndarray,
-    default_embedding: np.ndarray,
-    fingerprint: str,
-    cutoff: int,
-    created: int,
-    dtype: str = 'float32',
-) -> manifest_lib.Manifest:
-  """Writes a new version from whole arrays, without publishing it.
-
-  Args:
-    root: of the store.
-    entity_type: whose embeddings, e.g. 'user'.
-    keys: of the entities in any order, N of them; may be none.
-    vectors: [N, E].
-    watermarks: [N], see `record.Chunk`.
-    default_embedding: served to an entity without a vector, [E].
-    fingerprint: of the model that made the embeddings.
-    cutoff: the embeddings have seen no event after it, UTC seconds.
-    created: UTC seconds.
-    dtype: to store vectors in, 'float32' or 'float16'.
-
-  Returns:
-    The manifest, which names the new version.
-
-  Raises:
-    InputError: as `write_chunks`.
-  """
-  return write_chunks(
-      root,
-      entity_type,
-      [record_lib.Chunk(keys, vectors, watermarks)],
-      default_embedding=default_embedding,
-      fingerprint=fingerprint,
-      cutoff=cutoff,
-      created=created,
-      dtype=dtype,
-  )
-
-
-def write_chunks(
-    root: str | os.PathLike[str],
+    store: backend_lib.Backend,
     entity_type: str,
     chunks: Iterable[record_lib.Chunk],
     *,
@@ -74,31 +31,40 @@ def write_chunks(
     cutoff: int,
     created: int,
     dtype: str = 'float32',
+    generator: Mapping[str, Any] | None = None,
+    base: str | None = None,
+    without: Collection[str] = (),
+    finite: bool = True,
 ) -> manifest_lib.Manifest:
   """Writes a new version chunk by chunk, without publishing it.
 
   Fastest, and smallest on disk, in ascending order of keys.
 
   Args:
-    root: of the store.
+    store: that receives it.
     entity_type: whose embeddings, e.g. 'user'.
     chunks: entities in any order, each in one chunk only; may be none.
     default_embedding: served to an entity without a vector, [E].
     fingerprint: of the model that made the embeddings.
     cutoff: the embeddings have seen no event after it, UTC seconds.
     created: UTC seconds.
-    dtype: to store vectors in, 'float32' or 'float16'.
+    dtype: to store vectors in, one of `vector_dtypes.DTYPES`.
+    generator: whatever the manifest should say of what made them.
+    base: version whose records are carried over, where no chunk replaces
+      them; of the same model, dimension and dtype.
+    without: entities of the base that are not.
+    finite: refuses a vector that is not.
 
   Returns:
     The manifest, which names the new version.
 
   Raises:
-    InputError: if an argument is wrong, or another process is writing. No
-      version exists then that did not before.
+    InputError: if an argument is wrong, the base is another model's, or
+      another process is writing. No version exists then that did not before.
   """
   default = np.array(default_embedding, np.float32, ndmin=1)
   # Made first, so that a wrong argument is not found after hours of writing.
-  manifest = manifest_lib.Manifest(
+  draft = manifest_lib.Manifest(
       version='00000000',
       entity_type=entity_type,
       fingerprint=fingerprint,
@@ -109,34 +75,91 @@ def write_chunks(
       watermark=-1,
       created=created,
       default_embedding=tuple(default.tolist()),
+      generator=dict(generator or {}),
       checksum='0' * 64,
-      data_checksum='0' * 64,
+      data_checksum='',
   )
-  layout = record_lib.layout(default.size, dtype)
-  with directory.new_snapshot(root, entity_type) as (path, version):
-    count, watermark, checksum = database.write(
-        path, chunks, layout=layout, cutoff=cutoff
+  watermark = -1
+  if base is not None:
+    watermark = _check_base(store.manifest(entity_type, base), draft)
+  seen = set()
+  with store.new_snapshot(entity_type, base) as writer:
+    for chunk in chunks:
+      for keys, records in record_lib.pack(
+          chunk,
+          dimension=default.size,
+          dtype=dtype,
+          cutoff=cutoff,
+          finite=finite,
+      ):
+        if base is not None:
+          _refuse_repeated(keys, seen)
+        writer.put(keys, records)
+        watermark = max(watermark, int(records['watermark'].max()))
+    if without:
+      writer.remove(record_lib.encode_keys(list(without)))
+    return writer.finish(
+        lambda written: dataclasses.replace(
+            draft, watermark=watermark, **written._asdict()
+        )
     )
-    manifest = dataclasses.replace(
-        manifest,
-        version=version,
-        count=count,
-        watermark=watermark,
-        checksum=checksum,
-        data_checksum=verification.file_checksum(database.file_path(path)),
-    )
-    text = manifest_lib.to_json(manifest)
-    directory.write_text(path / 'manifest.json', text)
+
+
+def write_arrays(
+    store: backend_lib.Backend,
+    entity_type: str,
+    *,
+    keys: Sequence[str],
+    vectors: np.ndarray,
+    watermarks: np.ndarray,
+    **facts: Any,
+) -> manifest_lib.Manifest:
+  """Writes a new version from whole arrays, without publishing it.
+
+  Args:
+    store: that receives it.
+    entity_type: whose embeddings, e.g. 'user'.
+    keys: of the entities in any order, N of them; may be none.
+    vectors: [N, E].
+    watermarks: [N], see `record.Chunk`.
+    **facts: as `write`.
+
+  Returns:
+    The manifest, which names the new version.
+  """
+  chunk = record_lib.Chunk(keys, vectors, watermarks)
+  return write(store, entity_type, [chunk], **facts)
+
+
+def verify(
+    store: backend_lib.Backend, entity_type: str, version: str
+) -> manifest_lib.Manifest:
+  """Recomputes the checksums of a snapshot.
+
+  Returns:
+    Its manifest.
+
+  Raises:
+    InputError: if the snapshot is absent or not what was written.
+  """
+  with store.open_snapshot(entity_type, version) as snapshot:
+    manifest = snapshot.manifest
+    if checksum.of_records(snapshot.scan()) != manifest.checksum:
+      raise errors.InputError(
+          f'{store.address}: {entity_type} {version}: corrupt (its checksum is'
+          " not the manifest's); roll back to another version, or write the"
+          ' snapshot again'
+      )
   return manifest
 
 
 def publish(
-    root: str | os.PathLike[str], entity_type: str, version: str
+    store: backend_lib.Backend, entity_type: str, version: str
 ) -> manifest_lib.Manifest:
   """Verifies a version and makes it the one that every next lookup reads.
 
   Args:
-    root: of the store.
+    store: that holds it.
     entity_type: whose embeddings, e.g. 'user'.
     version: to publish, older or newer than the current one.
 
@@ -147,22 +170,15 @@ def publish(
     InputError: if the version is absent or not what was written; the current
       one stays.
   """
-  manifest = verification.verify(root, entity_type, version)
-  path = directory.snapshot_directory(root, entity_type, version)
-  directory.write_text(path / directory.MARK, '')
-  directory.sync(path)
-  directory.swap_pointer(directory.pointer_path(root, entity_type), version)
+  manifest = verify(store, entity_type, version)
+  store.publish(entity_type, version)
   return manifest
 
 
-def rollback(root: str | os.PathLike[str], entity_type: str) -> str:
+def rollback(store: backend_lib.Backend, entity_type: str) -> str:
   """Publishes the version before the current one among those once published.
 
-  The one left loses its mark, so that a later rollback does not return to it.
-
-  Args:
-    root: of the store.
-    entity_type: whose embeddings, e.g. 'user'.
+  The one left is forgotten by a later rollback, which does not return to it.
 
   Returns:
     The version that is current now.
@@ -170,26 +186,67 @@ def rollback(root: str | os.PathLike[str], entity_type: str) -> str:
   Raises:
     InputError: if there is none to go back to.
   """
-  pointer = directory.pointer_path(root, entity_type)
-  file, current = directory.open_pointer(pointer)
-  file.close()
+  current = store.current(entity_type)
   earlier = [
       version
-      for version in versions(root, entity_type)
+      for version in store.published(entity_type)
       if int(version) < int(current)
-      and (pointer.parent / 'snapshots' / version / directory.MARK).exists()
   ]
   if not earlier:
     raise errors.InputError(
-        f'{pointer}: nothing was published before version {current}; publish '
-        'another version by its number'
+        f'{store.address}: {entity_type}: nothing was published before version'
+        f' {current}; publish another version by its number'
     )
-  publish(root, entity_type, earlier[-1])
-  left = pointer.parent / 'snapshots' / current / directory.MARK
-  left.unlink(missing_ok=True)
+  verify(store, entity_type, earlier[-1])
+  store.publish(entity_type, earlier[-1], leave=current)
   return earlier[-1]
 
 
-def versions(root: str | os.PathLike[str], entity_type: str) -> list[str]:
-  """Returns all finished versions, published or not, in ascending order."""
-  return directory.versions(root, entity_type)
+def prune(
+    store: backend_lib.Backend, entity_type: str, *, keep: int
+) -> list[str]:
+  """Deletes all but the newest versions; the published one always stays.
+
+  Readers that are in the middle of a request keep what they read.
+
+  Args:
+    store: that holds them.
+    entity_type: whose.
+    keep: versions that stay, the published one among them, 1 or more.
+
+  Returns:
+    The versions that were deleted.
+
+  Raises:
+    InputError: if `keep` is below 1.
+  """
+  if keep < 1:
+    raise errors.InputError(f'--keep={keep}: set 1 or more')
+  current = store.current(entity_type)
+  others = [v for v in store.versions(entity_type) if v != current]
+  doomed = others[: len(others) - (keep - 1)]
+  for version in doomed:
+    store.delete(entity_type, version)
+  return doomed
+
+
+def _check_base(
+    base: manifest_lib.Manifest, draft: manifest_lib.Manifest
+) -> int:
+  """Returns the base's watermark, if its records can be carried over."""
+  for name in ('fingerprint', 'dimension', 'dtype'):
+    if getattr(base, name) != getattr(draft, name):
+      raise errors.InputError(
+          f'snapshot {base.version}: its {name} is {getattr(base, name)}, not'
+          f' {getattr(draft, name)}; write all entities anew'
+      )
+  return base.watermark
+
+
+def _refuse_repeated(keys: list[bytes], seen: set[bytes]) -> None:
+  number = len(seen) + len(keys)
+  seen.update(keys)
+  if len(seen) != number:
+    raise errors.InputError(
+        'an entity comes twice among those that replace others; pass each once'
+    )

@@ -8,9 +8,9 @@ from absl.testing import parameterized
 import numpy as np
 
 from limaml_jax import errors
+from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.store import snapshot
-from limaml_jax.store import verification
 from tests.store import stamped
 
 _REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -23,6 +23,7 @@ class CrashTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.root = self.create_tempdir().full_path
+    self.store = address.open_backend(self.root)
 
   def start(self, verb):
     process = subprocess.Popen(
@@ -45,7 +46,7 @@ class CrashTest(parameterized.TestCase):
     writer.stdout.readline()
     seen = []
     give_up = time.monotonic() + _PATIENCE_SECONDS
-    with lookup.Reader(self.root, 'user') as reader:
+    with lookup.Reader(self.store, 'user') as reader:
       while len(set(seen)) < _NUM_VERSIONS:
         answer = reader.lookup(stamped.KEYS)
         self.assert_stamped(answer)
@@ -71,14 +72,14 @@ class CrashTest(parameterized.TestCase):
     self.assert_recovers(at_least=int(acknowledged))
 
   def test_writer_killed_halfway(self):
-    self.start_from(stamped.write(self.root).version)
+    self.start_from(stamped.write(self.store).version)
     writer = self.start('pause')
     self.assertEqual(writer.stdout.readline(), 'halfway\n')
     kill(writer)
     snapshots = pathlib.Path(self.root) / 'user' / 'snapshots'
     unfinished = snapshots / '.unfinished' / 'data.mdb'
     self.assertTrue(unfinished.exists())
-    self.assertEqual(snapshot.versions(self.root, 'user'), ['00000001'])
+    self.assertEqual(self.store.versions('user'), ['00000001'])
     self.assert_recovers(at_least=1)
     self.assertFalse(unfinished.parent.exists())
 
@@ -86,24 +87,24 @@ class CrashTest(parameterized.TestCase):
     writer = self.start('pause')
     self.assertEqual(writer.stdout.readline(), 'halfway\n')
     with self.assertRaisesRegex(errors.InputError, 'another process'):
-      stamped.write(self.root)
+      stamped.write(self.store)
     writer.communicate(timeout=_PATIENCE_SECONDS)  # Lets it finish.
     self.assertEqual(writer.returncode, 0)
-    self.assertEqual(stamped.write(self.root).version, '00000002')
+    self.assertEqual(stamped.write(self.store).version, '00000002')
 
   def start_from(self, version):
-    snapshot.publish(self.root, 'user', version)
+    snapshot.publish(self.store, 'user', version)
 
   def assert_recovers(self, *, at_least):
-    with lookup.Reader(self.root, 'user') as reader:
+    with lookup.Reader(self.store, 'user') as reader:
       answer = reader.lookup(stamped.KEYS)
       self.assert_stamped(answer)
       self.assertGreaterEqual(int(answer.version), at_least)
-      for version in snapshot.versions(self.root, 'user'):
-        verification.verify(self.root, 'user', version)
-      version = stamped.write(self.root).version
+      for version in self.store.versions('user'):
+        snapshot.verify(self.store, 'user', version)
+      version = stamped.write(self.store).version
       self.assertGreater(version, answer.version)
-      snapshot.publish(self.root, 'user', version)
+      snapshot.publish(self.store, 'user', version)
       self.assertEqual(reader.lookup(stamped.KEYS).version, version)
 
 

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import pathlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,7 +8,7 @@ import numpy as np
 from limaml_jax import errors
 from limaml_jax.store import manifest as manifest_lib
 
-PATH = pathlib.Path('store/user/snapshots/00000003/manifest.json')
+PATH = 'store/user/snapshots/00000003/manifest.json'
 MANIFEST = manifest_lib.Manifest(
     version='00000003',
     entity_type='user',
@@ -21,6 +20,7 @@ MANIFEST = manifest_lib.Manifest(
     watermark=90,
     created=110,
     default_embedding=(0.5, -1.0),
+    generator={'chunks': 3},
     checksum='a' * 64,
     data_checksum='b' * 64,
 )
@@ -54,7 +54,8 @@ class ManifestTest(parameterized.TestCase):
       ('fingerprint', ''),
       ('dimension', 0),
       ('dimension', 2.0),
-      ('dtype', 'int8'),
+      ('dtype', 'int4'),
+      ('generator', []),
       ('count', -1),
       ('count', True),
       ('cutoff', '100'),
@@ -91,15 +92,11 @@ class ManifestTest(parameterized.TestCase):
       manifest_lib.from_json(json.dumps(fields), PATH)
 
   @parameterized.parameters(
-      ('user/snapshots/00000004', "'version'"),
-      ('item/snapshots/00000003', "'entity_type'"),
+      ('user', '00000004', "'version'"), ('item', '00000003', "'entity_type'")
   )
-  def test_manifest_of_another_folder(self, folder, field):
-    path = pathlib.Path(self.create_tempdir().full_path) / folder
-    path.mkdir(parents=True)
-    (path / 'manifest.json').write_text(manifest_lib.to_json(MANIFEST))
-    with self.assertRaisesRegex(errors.InputError, field):
-      manifest_lib.read(path / 'manifest.json')
+  def test_manifest_of_another_place(self, entity_type, version, field):
+    with self.assertRaisesRegex(errors.InputError, f'^{PATH}: field {field}'):
+      manifest_lib.check_place(MANIFEST, entity_type, version, PATH)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Snapshots whose every number is their version, and a process of them.
 
-Run as `python -m tests.store.stamped ROOT VERB`, it says what it does line by
+Run as `python -m tests.store.stamped ADDRESS VERB`, it says what it does line by
 line:
   publish    writes and publishes versions until it is killed
   pause      stops in the middle of writing one, until it is killed
@@ -11,6 +11,8 @@ import sys
 
 import numpy as np
 
+from limaml_jax.store import address
+from limaml_jax.store import backend as backend_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
@@ -19,12 +21,12 @@ KEYS = [f'entity {i}' for i in range(500)]
 DIMENSION = 8
 
 
-def write(root: str) -> manifest_lib.Manifest:
+def write(store: backend_lib.Backend) -> manifest_lib.Manifest:
   """Writes the next version."""
-  existing = snapshot.versions(root, 'user')
+  existing = store.versions('user')
   number = int(existing[-1]) + 1 if existing else 1
-  return snapshot.write_chunks(
-      root,
+  return snapshot.write(
+      store,
       'user',
       chunks(number),
       default_embedding=np.full(DIMENSION, number),
@@ -48,10 +50,11 @@ def half(number: int) -> Iterator[record.Chunk]:
   sys.stdin.read()
 
 
-def main(root: str, verb: str) -> None:
+def main(where: str, verb: str) -> None:
+  store = address.open_backend(where)
   if verb == 'pause':
-    snapshot.write_chunks(
-        root,
+    snapshot.write(
+        store,
         'user',
         half(1),
         default_embedding=np.zeros(DIMENSION),
@@ -60,8 +63,8 @@ def main(root: str, verb: str) -> None:
         created=1,
     )
   while verb == 'publish':
-    version = write(root).version
-    snapshot.publish(root, 'user', version)
+    version = write(store).version
+    snapshot.publish(store, 'user', version)
     print(version, flush=True)
 
 

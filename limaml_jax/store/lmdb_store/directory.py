@@ -10,18 +10,21 @@ A version is a zero-padded ascending integer, e.g. '00000003'.
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
 import re
 import shutil
 import threading
+import time
 from typing import TextIO
 
 from limaml_jax import errors
+from limaml_jax.store import manifest as manifest_lib
 
 MARK = 'PUBLISHED'
-VERSION_PATTERN = re.compile(r'[0-9]{8,}')
+_PATIENCE_SECONDS = 60  # For another to move the pointer or delete.
 _ENTITY_TYPE_PATTERN = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*')
 
 
@@ -62,44 +65,101 @@ def versions(root: str | os.PathLike[str], entity_type: str) -> list[str]:
   if not snapshots.is_dir():
     return []
   names = os.listdir(snapshots)
-  return sorted(filter(VERSION_PATTERN.fullmatch, names), key=int)
+  return sorted(filter(manifest_lib.VERSION_PATTERN.fullmatch, names), key=int)
+
+
+def read_manifest(path: pathlib.Path) -> manifest_lib.Manifest:
+  """Returns the manifest of the snapshot in folder `path`.
+
+  Raises:
+    InputError: if it is absent, invalid, or belongs elsewhere.
+  """
+  file = path / 'manifest.json'
+  try:
+    text = file.read_text(encoding='utf-8')
+  except (OSError, UnicodeDecodeError) as error:
+    raise errors.InputError(
+        f'{file}: unreadable ({error}); roll back to another version, or write'
+        ' the snapshot again'
+    ) from error
+  return manifest_lib.check_place(
+      manifest_lib.from_json(text, str(file)),
+      entity_type=path.parent.parent.name,
+      version=path.name,
+      place=str(file),
+  )
 
 
 @contextlib.contextmanager
-def new_snapshot(
+def unfinished(
     root: str | os.PathLike[str], entity_type: str
-) -> Iterator[tuple[pathlib.Path, str]]:
-  """Makes a folder that becomes the next version if the body succeeds.
+) -> Iterator[pathlib.Path]:
+  """Makes a folder that is gone in the end, unless `finish` was called.
 
   Args:
     root: of the store.
     entity_type: whose snapshot, e.g. 'user'.
 
-  Yields:
-    The folder to fill, and the version it will be.
-
   Raises:
-    InputError: if another process writes a snapshot of this entity type.
+    InputError: if another process writes a snapshot of this entity type, or
+      the folder cannot be made.
   """
   parent = pointer_path(root, entity_type).parent
   snapshots = parent / 'snapshots'
-  snapshots.mkdir(parents=True, exist_ok=True)
-  with _sole_writer(parent):
-    unfinished = snapshots / '.unfinished'
-    # A killed writer may have left one; holding the lock proves it is dead.
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-      existing = versions(root, entity_type)
-      version = f'{int(existing[-1]) + 1 if existing else 1:08d}'
-      yield unfinished, version
-      for path in (*unfinished.iterdir(), unfinished):
-        sync(path)
-      unfinished.rename(snapshots / version)
-    finally:
-      shutil.rmtree(unfinished, ignore_errors=True)
-    for path in (snapshots, parent, parent.parent):
-      sync(path)
+  path = snapshots / '.unfinished'
+  with contextlib.ExitStack() as stack:
+    with explained(parent):
+      snapshots.mkdir(parents=True, exist_ok=True)
+      stack.enter_context(_sole_writer(parent))
+      # A killed writer may have left one; holding the lock proves it is dead.
+      shutil.rmtree(path, ignore_errors=True)
+      path.mkdir()
+      stack.callback(shutil.rmtree, path, ignore_errors=True)
+    yield path
+
+
+def next_version(root: str | os.PathLike[str], entity_type: str) -> str:
+  """Returns the version after the last."""
+  existing = versions(root, entity_type)
+  return f'{int(existing[-1]) + 1 if existing else 1:08d}'
+
+
+def finish(path: pathlib.Path, version: str) -> None:
+  """Gives the unfinished folder its name, durably."""
+  for inside in (*path.iterdir(), path):
+    sync(inside)
+  snapshots = path.parent
+  path.rename(snapshots / version)
+  for folder in (snapshots, snapshots.parent, snapshots.parent.parent):
+    sync(folder)
+
+
+def delete(path: pathlib.Path) -> None:
+  """Deletes the folder of a snapshot; readers that have it open keep it."""
+  # Away all at once, then piece by piece; its new name is no version.
+  doomed = path.with_name(f'.deleted.{path.name}')
+  shutil.rmtree(doomed, ignore_errors=True)
+  path.rename(doomed)
+  sync(path.parent)
+  for left in path.parent.glob('.deleted.*'):  # Of those who were killed, too.
+    shutil.rmtree(left)
+
+
+@contextlib.contextmanager
+def moving_pointer(
+    root: str | os.PathLike[str], entity_type: str
+) -> Iterator[None]:
+  """Keeps others from moving the pointer or deleting, and waits for them."""
+  parent = pointer_path(root, entity_type).parent
+  give_up = time.monotonic() + _PATIENCE_SECONDS
+  with explained(parent), open(parent / '.pointer', 'a') as lock:
+    while not _try_lock(lock):
+      if time.monotonic() > give_up:
+        raise errors.InputError(
+            f'{parent}: another process holds the pointer; wait, or stop it'
+        )
+      time.sleep(0.01)
+    yield
 
 
 def open_pointer(path: pathlib.Path) -> tuple[TextIO, str]:
@@ -116,7 +176,7 @@ def open_pointer(path: pathlib.Path) -> tuple[TextIO, str]:
         '`python -m experiments.refresh`, which writes and publishes one'
     ) from error
   version = file.read().strip()
-  if not VERSION_PATTERN.fullmatch(version):
+  if not manifest_lib.VERSION_PATTERN.fullmatch(version):
     file.close()
     raise errors.InputError(
         f'{path}: holds {version[:40]!r}, not a version; publish one again'
@@ -159,12 +219,30 @@ def sync(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
+def explained(path: pathlib.Path) -> Iterator[None]:
+  """Turns what a disk or a file system refuses into one line."""
+  try:
+    yield
+  except OSError as error:
+    advice = 'make it writable to this user'
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+      advice = 'free some space, e.g. by `prune`; the published one is whole'
+    raise errors.InputError(f'{path}: {error.strerror}; {advice}') from error
+
+
+@contextlib.contextmanager
 def _sole_writer(parent: pathlib.Path) -> Iterator[None]:
   with open(parent / '.writer', 'a', encoding='utf-8') as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not _try_lock(lock):
       raise errors.InputError(
           f'{parent}: another process is writing a snapshot; wait for it'
-      ) from error
+      )
     yield
+
+
+def _try_lock(file: TextIO) -> bool:
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  return True

@@ -4,6 +4,7 @@ LMDB refuses to open a file twice in one process, so readers share, and the
 last one to let go closes.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import itertools
@@ -14,9 +15,10 @@ import threading
 import lmdb
 import numpy as np
 
-from limaml_jax.store import database as database_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record as record_lib
+from limaml_jax.store.lmdb_store import database as database_lib
+from limaml_jax.store.lmdb_store import directory
 
 # A watermark that no record has.
 _ABSENT = np.iinfo(np.int64).min
@@ -48,20 +50,25 @@ class OpenSnapshot:
   identity: tuple[int, int]
   num_holders: int = 1
 
+  def scan(self) -> Iterator[tuple[bytes, bytes]]:
+    """Yields key and record of each entity, in ascending order of the keys."""
+    yield from database_lib.scan(self.database)
+
   def read(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns who is present, [n] bool, and records, [n].
 
     Raises:
       InputError: if the file turns out to be corrupt.
     """
-    absent = np.array((_ABSENT, 0), self.layout).tobytes()
-    encoded = _encode(keys)
+    absent = np.zeros((), self.layout)
+    absent['watermark'] = _ABSENT
+    encoded = record_lib.encode_keys(keys)
     try:
       with self.database.begin(buffers=True) as transaction:
         # The buffers die with the transaction; joining copies them. No
         # bytecode runs per key.
         joined = b''.join(
-            map(transaction.get, encoded, itertools.repeat(absent))
+            map(transaction.get, encoded, itertools.repeat(absent.tobytes()))
         )
     except lmdb.Error as error:
       raise database_lib.corrupt(self.path, str(error)) from error
@@ -93,7 +100,7 @@ def acquire(path: pathlib.Path) -> OpenSnapshot:
     if opened is not None:
       opened.num_holders += 1
       return opened
-    manifest = manifest_lib.read(path / 'manifest.json')
+    manifest = directory.read_manifest(path)
     opened = OpenSnapshot(
         path=path,
         manifest=manifest,
@@ -119,17 +126,3 @@ def release(opened: OpenSnapshot) -> None:
     if not opened.num_holders:
       del _open[opened.identity]
       opened.database.close()
-
-
-def _encode(keys: Sequence[str]) -> list[bytes]:
-  """Encodes keys, among them some that no snapshot can hold."""
-  try:
-    encoded = list(map(str.encode, keys))
-  except UnicodeEncodeError:
-    encoded = [key.encode('utf-8', 'surrogatepass') for key in keys]
-  lengths = list(map(len, encoded))
-  if keys and not 0 < min(lengths) <= max(lengths) <= record_lib.MAX_KEY_BYTES:
-    # LMDB refuses such a key; one byte that is no UTF-8 is merely absent.
-    longest = record_lib.MAX_KEY_BYTES
-    encoded = [k if 0 < len(k) <= longest else b'\xff' for k in encoded]
-  return encoded

@@ -1,0 +1,1 @@
+"""Snapshots in LMDB: one environment for each, in a folder of its own."""
