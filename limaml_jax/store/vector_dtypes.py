@@ -60,7 +60,8 @@ def decode(records: np.ndarray, dtype: str) -> np.ndarray:
     return (vectors.astype(np.uint32) << 16).view(np.float32)
   vectors = vectors.astype(np.float32)
   if dtype == 'int8':
-    vectors *= records['scale'][:, None]
+    with np.errstate(invalid='ignore'):  # A scale that is not finite.
+      vectors *= records['scale'][:, None]
   return vectors
 
 

@@ -95,7 +95,7 @@ def scale_by_row_adam(
 
   def update(updates, state, params=None):
     del params
-    count = optax.safe_increment(state.count)
+    count = jnp.asarray(optax.safe_increment(state.count))
     before = state.moments
     first = optax.tree.update_moment(updates, before[:, 0], b1, 1)
     second = optax.tree.update_moment(updates, before[:, 1], b2, 2)
