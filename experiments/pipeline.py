@@ -1,11 +1,10 @@
 """The steps that several binaries take: load, train, restore, serve."""
 
 from collections.abc import Callable
+import functools
 import pathlib
 from typing import Any
 from typing import NamedTuple
-
-import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -16,17 +15,20 @@ from limaml_jax.data import prepare as prepare_lib
 from limaml_jax.data.tasks import task_table
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
-from limaml_jax.refresh import publish
+from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.serving import scorer as scorer_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
+from limaml_jax.training import mesh as mesh_lib
 
 SCHEMAS = pathlib.Path(__file__).parent / 'schemas'
 STORE_DIR = 'store'
 # Snapshots of an evaluation's replay, apart from those that are served.
 REPLAY_STORE_DIR = 'replay_store'
+# Of a refresh that is not finished, and the gate's last verdict.
+REFRESH_DIR = 'refresh'
 
 OnProgress = Callable[[int, int], None]
 
@@ -101,7 +103,7 @@ class Served(NamedTuple):
   """
 
   config: config_lib.Config
-  refresher: publish.Refresher
+  refresher: refresher_lib.Refresher
   scorer: scorer_lib.Scorer
   assembly: assembly_lib.Assembly
   params: types.BlockParams
@@ -111,16 +113,25 @@ def restore(
     data: Dataset,
     workdir: pathlib.Path,
     *,
-    store: pathlib.Path,
+    store: str | pathlib.Path,
     adapt: bool = True,
+    dtype: str = 'float32',
 ) -> Served:
-  """Restores the newest checkpoint of a run, ready to refresh and score."""
+  """Restores the newest checkpoint of a run, ready to refresh and score.
+
+  Args:
+    data: to adapt to.
+    workdir: of the run.
+    store: address of the feature store.
+    adapt: serves unadapted embeddings when False.
+    dtype: that vectors are stored in.
+  """
   config = checkpoint.load_config(workdir, data.info.fingerprint)
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:
     params = checkpoints.restore_state(abstract).params
-  refresher = publish.Refresher(
+  refresher = refresher_lib.Refresher(
       data.table,
       data.info,
       params,
@@ -130,6 +141,8 @@ def restore(
       config=config,
       store=address.open_backend(store),
       adapt=adapt,
+      dtype=dtype,
+      place=functools.partial(mesh_lib.put_by_task, mesh=assembly.mesh),
   )
   scorer = scorer_lib.Scorer(
       params.global_block,
@@ -141,10 +154,18 @@ def restore(
   return Served(config, refresher, scorer, assembly, params)
 
 
+def score_fn(data: Dataset, served: Served) -> replay.ScoreFn:
+  """Returns the global block, which scores rows of one entity type."""
+  entity_type = data.info.entity_type
+  return lambda vectors, features: served.scorer.score(
+      {entity_type: vectors}, features
+  )
+
+
 def evaluate_as_served(
     data: Dataset,
     served: Served,
-    store: pathlib.Path,
+    store: str | pathlib.Path,
     on_progress: OnProgress = lambda done, total: None,
 ) -> scores_lib.Scores:
   """Replays the test events: refresh, publish, read back, score."""
@@ -162,16 +183,13 @@ def evaluate_as_served(
   def refresh(cutoffs):
     served.refresher.publish(cutoffs)
 
-  def score(vectors: np.ndarray, features: types.HostFeatures) -> np.ndarray:
-    return served.scorer.score({entity_type: vectors}, features)
-
   return replay.replay(
       data.table,
       data.info,
       names=served.assembly.names.regular,
       refresh=refresh,
       lookup=look_up,
-      score=score,
+      score=score_fn(data, served),
       max_age_seconds=served.config.refresh.max_age_hours * 3600,
       on_progress=on_progress,
   )

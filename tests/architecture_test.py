@@ -19,7 +19,8 @@ _ALLOWED = {
     'serving': _GROUND
     | {'store', 'blocks.encoder', 'blocks.global_block', 'blocks.fingerprint'},
     'training': _GROUND | {'overrides', 'blocks', 'meta', 'data'},
-    'refresh': _GROUND | {'overrides', 'blocks', 'meta', 'data', 'store'},
+    'refresh': _GROUND
+    | {'overrides', 'blocks', 'meta', 'data', 'store', 'evaluation'},
 }
 _JAX = frozenset({
     'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'chex', 'grain', 'tensorflow',

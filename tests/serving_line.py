@@ -10,8 +10,9 @@ from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores
-from limaml_jax.refresh import publish
+from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.serving import scorer as scorer_lib
+from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
 
@@ -22,7 +23,7 @@ class ServingLine(NamedTuple):
   table: dataset.TaskTable
   info: dataset.DatasetInfo
   assembly: assembly_lib.Assembly
-  refresher: publish.Refresher
+  refresher: refresher_lib.Refresher
   scorer: scorer_lib.Scorer
   store: pathlib.Path
 
@@ -61,7 +62,7 @@ def make_line(
     adapt: bool = True,
 ) -> ServingLine:
   assembly = assembly_lib.assemble(config, info)
-  refresher = publish.Refresher(
+  refresher = refresher_lib.Refresher(
       table,
       info,
       params,
@@ -69,7 +70,7 @@ def make_line(
       loss_fn=assembly.loss_fn,
       names=assembly.names,
       config=config,
-      store=pathlib.Path(store),
+      store=address.open_backend(store),
       adapt=adapt,
   )
   scorer = scorer_lib.Scorer(

@@ -1,13 +1,14 @@
-"""Generates meta embeddings: every entity adapted anew, in chunks.
+"""Generates meta embeddings: entities adapted anew, in chunks.
 
 Each entity starts from the shared initialization, never from yesterday's
 adapted weights (LiMAML, section 5), and sees only events strictly before its
-cutoff.
+cutoff. What comes out for an entity does not depend on which others are
+adapted with it.
 """
 
 from collections.abc import Callable
+from collections.abc import Container
 from collections.abc import Iterator
-import functools
 from typing import NamedTuple
 
 import jax
@@ -25,18 +26,45 @@ from limaml_jax.meta import embeddings as embeddings_lib
 EmbedChunkFn = Callable[[types.BlockParams, types.Examples], jax.Array]
 
 
+class Part(NamedTuple):
+  """Entities that are adapted at once.
+
+  Attributes:
+    num_support: S, that their support is padded to.
+    entities: indices into the task table, at most N of them.
+  """
+
+  num_support: int
+  entities: np.ndarray
+
+
+class Plan(NamedTuple):
+  """Who is adapted, to what, and in which order.
+
+  Attributes:
+    index: support of every entity of the table.
+    watermarks: UTC seconds of the latest event of each support, -1 for none,
+      [entities] int64.
+    parts: in ascending order of support size.
+  """
+
+  index: episodes.EpisodeIndex
+  watermarks: np.ndarray
+  parts: tuple[Part, ...]
+
+
 class Chunk(NamedTuple):
   """Meta embeddings of some entities.
 
   Attributes:
-    entities: indices into the task table, [N].
-    vectors: float32, [N, E].
-    watermarks: UTC seconds of the latest event used, -1 for none, [N] int64.
+    number: of the plan's part.
+    entities: indices into the task table, [n].
+    vectors: float32, [n, E].
   """
 
+  number: int
   entities: np.ndarray
   vectors: np.ndarray
-  watermarks: np.ndarray
 
 
 def make_embed_chunk(
@@ -62,29 +90,24 @@ def make_embed_chunk(
   return jax.jit(lambda params, raw: embed_entities(params, model.index(raw)))
 
 
-def generate(
+def make_plan(
     table: dataset.TaskTable,
-    params: types.BlockParams,
     cutoffs: np.ndarray | int,
     *,
-    embed_chunk: EmbedChunkFn,
-    names: episodes.FeatureNames,
-    entity_type: types.EntityType,
     config: config_lib.Config,
-) -> Iterator[Chunk]:
-  """Yields the meta embeddings of all entities, in order of support size.
+    choose: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Plan:
+  """Divides entities into chunks of like support, so that padding stays small.
 
-  Entities of like support share a chunk, so that padding stays small; each
-  padded size is compiled once.
+  The padded sizes, each of which is compiled once, follow from all entities,
+  whoever of them is chosen: the same entity is padded alike.
 
   Args:
     table: all tasks.
-    params: of the checkpoint.
-    cutoffs: UTC seconds, [N] or one for all.
-    embed_chunk: from `make_embed_chunk`.
-    names: of the features that the network reads.
-    entity_type: the adapted one.
+    cutoffs: UTC seconds, [entities] or one for all.
     config: `episodes.support_buckets` and `refresh` are read.
+    choose: from the watermarks of all entities to indices of those that are
+      adapted; all of them when left out.
   """
   index = episodes.make_index(
       table,
@@ -98,25 +121,63 @@ def generate(
       config.episodes.support_buckets,
       config.episodes.num_support_buckets,
   )
-  padded = buckets_lib.pad_to(sizes, buckets)
-  draw = functools.partial(
-      episodes.assemble,
-      table,
-      names=names,
-      entity_type=entity_type,
-      num_query=1,
-  )
+  watermarks = _watermarks(table, index)
+  chosen = choose(watermarks) if choose else np.arange(sizes.size)
+  padded = buckets_lib.pad_to(sizes[chosen], buckets)
   chunk_size = config.refresh.entities_per_chunk
+  parts = []
   for bucket in buckets:
-    members = np.flatnonzero(padded == bucket)
+    members = chosen[padded == bucket]
     for start in range(0, members.size, chunk_size):
-      chosen = members[start : start + chunk_size]
-      part = _pad(index.take(chosen), chunk_size)
-      support = draw(
-          part, num_support=int(bucket), weights=np.ones(chunk_size)
-      ).support
-      vectors = jax.device_get(embed_chunk(params, support))[: chosen.size]
-      yield Chunk(chosen, vectors, _watermarks(table, index.take(chosen)))
+      parts.append(Part(int(bucket), members[start : start + chunk_size]))
+  return Plan(index, watermarks, tuple(parts))
+
+
+def generate(
+    table: dataset.TaskTable,
+    params: types.BlockParams,
+    plan: Plan,
+    *,
+    embed_chunk: EmbedChunkFn,
+    names: episodes.FeatureNames,
+    entity_type: types.EntityType,
+    config: config_lib.Config,
+    done: Container[int] = (),
+) -> Iterator[Chunk]:
+  """Yields the meta embeddings of a plan's parts, one after another.
+
+  While the device adapts a part, the host assembles the next one.
+
+  Args:
+    table: all tasks.
+    params: of the checkpoint.
+    plan: of `make_plan`.
+    embed_chunk: from `make_embed_chunk`.
+    names: of the features that the network reads.
+    entity_type: the adapted one.
+    config: `refresh` is read.
+    done: numbers of parts that are left out.
+  """
+  size = config.refresh.entities_per_chunk
+  running = None
+  for number, part in enumerate(plan.parts):
+    if number in done:
+      continue
+    support = episodes.assemble(
+        table,
+        _pad(plan.index.take(part.entities), size),
+        names=names,
+        entity_type=entity_type,
+        num_support=part.num_support,
+        num_query=1,
+        weights=np.ones(size),
+    ).support
+    started = number, part.entities, embed_chunk(params, support)
+    if running:
+      yield _fetch(*running)
+    running = started
+  if running:
+    yield _fetch(*running)
 
 
 def default_embedding(
@@ -144,6 +205,10 @@ def default_embedding(
       weights=np.ones(1),
   ).support
   return jax.device_get(embed_chunk(params, support))[0]
+
+
+def _fetch(number: int, entities: np.ndarray, vectors: jax.Array) -> Chunk:
+  return Chunk(number, entities, jax.device_get(vectors)[: entities.size])
 
 
 def _pad(index: episodes.EpisodeIndex, size: int) -> episodes.EpisodeIndex:

@@ -87,7 +87,8 @@ def from_json(text: str, place: str) -> Manifest:
   try:
     fields = json.loads(text)
   except ValueError as error:
-    raise errors.InputError(f'{place}: not JSON ({error}); {_ADVICE}') from error
+    message = f'{place}: not JSON ({error}); {_ADVICE}'
+    raise errors.InputError(message) from error
   if not isinstance(fields, dict):
     raise errors.InputError(f'{place}: not a JSON object; {_ADVICE}')
   for name in sorted(_RULES.keys() ^ fields.keys()):

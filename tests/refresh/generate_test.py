@@ -56,11 +56,12 @@ def run(table, cutoffs, *, config=None, **kwargs):
   """Returns vectors and watermarks in the order of entities."""
   config = config or make_config()
   assembly = make_assembly(config)
+  plan = generate.make_plan(table, cutoffs, config=config)
   chunks = list(
       generate.generate(
           table,
           make_params(config),
-          cutoffs,
+          plan,
           embed_chunk=make_embed_chunk(config),
           names=assembly.names,
           entity_type='user',
@@ -72,8 +73,7 @@ def run(table, cutoffs, *, config=None, **kwargs):
   np.testing.assert_array_equal(np.sort(entities), np.arange(_NUM_ENTITIES))
   order = np.argsort(entities)
   vectors = np.concatenate([chunk.vectors for chunk in chunks])
-  watermarks = np.concatenate([chunk.watermarks for chunk in chunks])
-  return vectors[order], watermarks[order]
+  return vectors[order], plan.watermarks
 
 
 def middle_time(table):
@@ -214,7 +214,7 @@ class VaryingInputsTest(parameterized.TestCase):
     (chunk,) = generate.generate(
         table,
         params,
-        int(table.timestamps.min()),
+        generate.make_plan(table, int(table.timestamps.min()), config=config),
         embed_chunk=embed_chunk,
         names=assembly.names,
         entity_type='user',
@@ -235,6 +235,34 @@ class ChunkTest(absltest.TestCase):
     expected, _ = run(table, middle_time(table))
     found, _ = run(table, middle_time(table), config=small)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+  def test_company_does_not_matter(self):
+    # To the bit: an incremental refresh makes what a full one makes.
+    table, _ = small_run.make_data()
+    cutoff = middle_time(table)
+    expected, _ = run(table, cutoff)
+    chosen = np.arange(_NUM_ENTITIES)[::3]
+    config = make_config()
+    plan = generate.make_plan(
+        table, cutoff, config=config, choose=lambda watermarks: chosen
+    )
+    chunks = generate.generate(
+        table,
+        make_params(config),
+        plan,
+        embed_chunk=make_embed_chunk(config),
+        names=make_assembly(config).names,
+        entity_type='user',
+        config=config,
+    )
+    found = {
+        entity: vector
+        for chunk in chunks
+        for entity, vector in zip(chunk.entities, chunk.vectors, strict=True)
+    }
+    self.assertCountEqual(found, chosen)
+    for entity, vector in found.items():
+      np.testing.assert_array_equal(vector, expected[entity])
 
 
 class DefaultEmbeddingTest(parameterized.TestCase):

@@ -198,7 +198,12 @@ class SnapshotConformance(StoreTest):
   def test_entities_of_the_base_that_are_gone(self):
     base = self.write()
     found = snapshot.write(
-        self.store, 'user', [], base=base.version, without=['b', 'x'], **SETTINGS
+        self.store,
+        'user',
+        [],
+        base=base.version,
+        without=['b', 'x'],
+        **SETTINGS,
     )
     with self.store.open_snapshot('user', found.version) as opened:
       self.assertEqual(list(opened.scan()), [(b'a', RECORD_A)])

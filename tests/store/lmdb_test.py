@@ -35,7 +35,8 @@ class LmdbSnapshotTest(LmdbTest, conformance.SnapshotConformance):
     with lmdb.open(str(path), readonly=True, lock=False) as database:
       with database.begin() as transaction:
         items = list(transaction.cursor())
-    self.assertEqual(items, [(b'a', conformance.RECORD_A), (b'b', conformance.RECORD_B)])
+    expected = [(b'a', conformance.RECORD_A), (b'b', conformance.RECORD_B)]
+    self.assertEqual(items, expected)
 
   def test_chunks_outgrow_the_first_map(self):
     # 4 MB in an order that splits pages; the map starts at 1 MiB.

@@ -1,7 +1,7 @@
 """Snapshots whose every number is their version, and a process of them.
 
-Run as `python -m tests.store.stamped ADDRESS VERB`, it says what it does line by
-line:
+Run as `python -m tests.store.stamped ADDRESS VERB`, it says what it does line
+by line:
   publish    writes and publishes versions until it is killed
   pause      stops in the middle of writing one, until it is killed
 """

@@ -79,7 +79,8 @@ class LmdbBackend:
     except OSError as error:
       raise database_lib.corrupt(path, str(error)) from error
     if found != manifest.data_checksum:
-      raise database_lib.corrupt(path, "its data_checksum is not the manifest's")
+      reason = "its data_checksum is not the manifest's"
+      raise database_lib.corrupt(path, reason)
     opened = environment.acquire(path)
     try:
       yield opened

@@ -1,4 +1,4 @@
-"""Follower: reads whichever snapshot CURRENT names, from one call to the next."""
+"""Follower: reads whichever snapshot CURRENT names, call by call."""
 
 from collections.abc import Sequence
 import os

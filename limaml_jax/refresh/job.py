@@ -1,0 +1,213 @@
+"""The daily job: select, adapt, write, judge, publish.
+
+Idempotent for a cutoff, and resumable: whoever is killed is run again and ends
+with the same snapshot to the bit. What is published stays until the very end.
+"""
+
+import enum
+import hashlib
+import json
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import errors
+from limaml_jax.refresh import evidence
+from limaml_jax.refresh import gate as gate_lib
+from limaml_jax.refresh import quality
+from limaml_jax.refresh import refresher as refresher_lib
+from limaml_jax.refresh import selection
+from limaml_jax.refresh import staging as staging_lib
+from limaml_jax.refresh import writing
+from limaml_jax.store import manifest as manifest_lib
+from limaml_jax.store import snapshot
+
+VERDICT_FILE = 'gate.json'
+_STAGING_DIR = 'staging'
+_CLOCK_TOLERANCE_SECONDS = 60
+
+
+class Result(enum.Enum):
+  """How a refresh ended."""
+
+  PUBLISHED = 'published'
+  ALREADY_PUBLISHED = 'already published'
+  REFUSED = 'refused'
+  FORCED = 'published by force'
+
+
+class Outcome(NamedTuple):
+  """What a refresh did.
+
+  Attributes:
+    result: how it ended.
+    manifest: of the snapshot.
+    verdict: of the gate; None if nothing was judged.
+    num_adapted: entities.
+    num_carried_over: entities.
+    why_full: why nothing was carried over, '' if something could be.
+  """
+
+  result: Result
+  manifest: manifest_lib.Manifest
+  verdict: gate_lib.Verdict | None = None
+  num_adapted: int = 0
+  num_carried_over: int = 0
+  why_full: str = ''
+
+
+class Settings(NamedTuple):
+  """What is asked of a refresh.
+
+  Attributes:
+    cutoff: UTC seconds; only earlier events are used.
+    full: adapts every entity, whether it has new events or not.
+    force: publishes what the gate refuses.
+    gate: bounds of the gate.
+  """
+
+  cutoff: int
+  full: bool = False
+  force: bool = False
+  gate: gate_lib.GateConfig = gate_lib.GateConfig()
+
+
+def run(
+    refresher: refresher_lib.Refresher,
+    settings: Settings,
+    *,
+    directory: pathlib.Path,
+    names: tuple[str, ...],
+    score: quality.ScoreFn,
+    now: int,
+    on_progress: writing.Progress = lambda stage, done, total: None,
+) -> Outcome:
+  """Refreshes the store to a cutoff.
+
+  Args:
+    refresher: the trained model, its data and its store.
+    settings: of this refresh.
+    directory: for what is not finished, and for the gate's verdict.
+    names: raw features that `score` reads.
+    score: the global block, for the gate.
+    now: UTC seconds by the clock.
+    on_progress: told of each step, for people who wait.
+
+  Raises:
+    InputError: for a cutoff in the future or before that of the published
+      snapshot, or whatever the store refuses. What was published stays.
+  """
+  cutoff = settings.cutoff
+  _refuse_future(cutoff, now)
+  manifest = selection.published(refresher)
+  if manifest and not settings.full:
+    if selection.is_same(manifest, refresher, cutoff):
+      return Outcome(Result.ALREADY_PUBLISHED, manifest)
+  base = selection.find_base(refresher, cutoff, full=settings.full)
+  plan = refresher.plan(cutoff, _chooser(refresher, base))
+  num_adapted = sum(part.entities.size for part in plan.parts)
+  generator = _describe(refresher, cutoff, base, num_adapted)
+  with staging_lib.open_job(
+      directory / _STAGING_DIR, generator['job'], now=now
+  ) as staging:
+    manifest = _find_written(refresher, generator) or writing.write(
+        refresher,
+        cutoff,
+        base,
+        plan,
+        generator=generator,
+        staging=staging,
+        on_progress=on_progress,
+    )
+    on_progress('gate', 0, 1)
+    verdict = evidence.judge(
+        refresher,
+        manifest,
+        base.previous,
+        config=settings.gate,
+        names=names,
+        score=score,
+    )
+    on_progress('gate', 1, 1)
+    _keep_verdict(directory, manifest, verdict)
+    result = _publish(refresher, manifest, verdict, settings.force)
+    if result is not Result.REFUSED:
+      staging.clear()
+  return Outcome(
+      result,
+      manifest,
+      verdict,
+      num_adapted=num_adapted,
+      num_carried_over=manifest.count - num_adapted,
+      why_full=base.why_full,
+  )
+
+
+def _refuse_future(cutoff: int, now: int) -> None:
+  if cutoff > now + _CLOCK_TOLERANCE_SECONDS:
+    raise errors.InputError(
+        f'--cutoff: is {cutoff - now} s ahead of the clock of this machine;'
+        ' events before it may still come: wait, or set the clock'
+    )
+
+
+def _chooser(refresher, base):
+  """Returns who is adapted, given the watermarks of all entities."""
+  keys = refresher.table.entity_keys
+
+  def choose(watermarks):
+    if base.carried is None:
+      return np.arange(len(keys))
+    return selection.changed(base.carried, keys, watermarks)
+
+  return choose
+
+
+def _describe(refresher, cutoff, base, num_adapted) -> dict[str, Any]:
+  """Returns the manifest's generator: all that decides the snapshot."""
+  followed = base.carried.manifest if base.carried else None
+  facts = selection.describe(refresher, cutoff) | {
+      'mode': 'incremental' if followed else 'full',
+      'base': followed.version if followed else '',
+      'adapted': num_adapted,
+  }
+  decided = [
+      facts,
+      cutoff,
+      refresher.dtype,
+      followed.checksum if followed else '',
+  ]
+  text = json.dumps(decided, sort_keys=True)
+  return facts | {'job': hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+def _find_written(refresher, generator):
+  """Returns a snapshot that this very job wrote before it was killed."""
+  store, entity_type = refresher.store, refresher.info.entity_type
+  for version in reversed(store.versions(entity_type)):
+    manifest = store.manifest(entity_type, version)
+    if manifest.generator.get('job') == generator['job']:
+      return manifest
+  return None
+
+
+def _keep_verdict(directory, manifest, verdict):
+  text = verdict.to_json(
+      version=manifest.version,
+      entity_type=manifest.entity_type,
+      cutoff=manifest.cutoff,
+  )
+  temporary = directory / f'{VERDICT_FILE}.tmp'
+  temporary.write_text(text)
+  temporary.replace(directory / VERDICT_FILE)
+
+
+def _publish(refresher, manifest, verdict, force):
+  if not (verdict.passed or force):
+    return Result.REFUSED  # Kept, for people to look at.
+  snapshot.publish(
+      refresher.store, refresher.info.entity_type, manifest.version
+  )
+  return Result.PUBLISHED if verdict.passed else Result.FORCED

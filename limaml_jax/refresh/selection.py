@@ -1,0 +1,134 @@
+"""Selection: who has new events since the snapshot that is served.
+
+An entity whose latest event is the same as then is carried over: its
+embedding is a function of its events and of the model, and neither changed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from limaml_jax import errors
+from limaml_jax.refresh import refresher as refresher_lib
+from limaml_jax.store import contents as contents_lib
+from limaml_jax.store import manifest as manifest_lib
+
+
+class Base(NamedTuple):
+  """The snapshot that a refresh follows.
+
+  Attributes:
+    previous: the published one, to be compared with; None if there is none.
+    carried: the same, if entities without new events are carried over.
+    why_full: why they are not; '' if they are.
+  """
+
+  previous: contents_lib.Contents | None
+  carried: contents_lib.Contents | None
+  why_full: str
+
+
+def describe(
+    refresher: refresher_lib.Refresher, cutoff: int
+) -> dict[str, str | int]:
+  """Returns what a manifest's generator says of a refresh to a cutoff."""
+  return {
+      'adaptation': refresher.adaptation,
+      'dataset': refresher.info.fingerprint,
+      'events': num_events(refresher, cutoff),
+  }
+
+
+def num_events(refresher: refresher_lib.Refresher, cutoff: int) -> int:
+  """Counts the events strictly before a cutoff."""
+  return int(np.count_nonzero(refresher.table.timestamps < cutoff))
+
+
+def published(
+    refresher: refresher_lib.Refresher,
+) -> manifest_lib.Manifest | None:
+  """Returns the manifest of the published snapshot, if there is one."""
+  store, entity_type = refresher.store, refresher.info.entity_type
+  if not store.published(entity_type):
+    return None
+  return store.manifest(entity_type, store.current(entity_type))
+
+
+def is_same(
+    manifest: manifest_lib.Manifest,
+    refresher: refresher_lib.Refresher,
+    cutoff: int,
+) -> bool:
+  """Says whether a refresh to this cutoff would make this very snapshot."""
+  expected = describe(refresher, cutoff)
+  return (
+      manifest.cutoff == cutoff
+      and manifest.dtype == refresher.dtype
+      and manifest.fingerprint == refresher.fingerprint
+      and {name: manifest.generator.get(name) for name in expected} == expected
+  )
+
+
+def find_base(
+    refresher: refresher_lib.Refresher, cutoff: int, *, full: bool
+) -> Base:
+  """Reads the published snapshot, and says whether to carry over from it.
+
+  Raises:
+    InputError: if it is of a later cutoff, which takes `full`.
+  """
+  store, entity_type = refresher.store, refresher.info.entity_type
+  manifest = published(refresher)
+  if manifest is None:
+    return Base(None, None, 'nothing is published yet')
+  if manifest.cutoff > cutoff and not full:
+    raise errors.InputError(
+        f'{store.address}: the published snapshot {manifest.version} has seen'
+        f' events until {manifest.cutoff}, after --cutoff ({cutoff}); refresh'
+        ' to a later one, or pass --full to go back'
+    )
+  why = '--full' if full else _why_full(refresher, manifest)
+  contents = contents_lib.load(store, entity_type, manifest.version)
+  return Base(contents, None if why else contents, why)
+
+
+def _why_full(
+    refresher: refresher_lib.Refresher, manifest: manifest_lib.Manifest
+) -> str:
+  if manifest.fingerprint != refresher.fingerprint:
+    return f'snapshot {manifest.version} is of another model'
+  if manifest.generator.get('adaptation') != refresher.adaptation:
+    return f'snapshot {manifest.version} was adapted otherwise'
+  if manifest.dtype != refresher.dtype:
+    return f'snapshot {manifest.version} is in {manifest.dtype}'
+  before = manifest.generator.get('events')
+  now = num_events(refresher, manifest.cutoff)
+  if now != before:
+    return (
+        f'{now} events are before the cutoff of snapshot {manifest.version},'
+        f' which saw {before} of them'
+    )
+  return ''
+
+
+def changed(
+    base: contents_lib.Contents,
+    keys: np.ndarray,
+    watermarks: np.ndarray,
+) -> np.ndarray:
+  """Returns the entities that are not in the base as they are now.
+
+  Args:
+    base: the published snapshot.
+    keys: of all entities, [entities] str.
+    watermarks: UTC seconds of the latest event of each, [entities].
+  """
+  found = base.find(keys)
+  same = found >= 0
+  same[same] = base.watermarks[found[same]] == watermarks[same]
+  return np.flatnonzero(~same)
+
+
+def gone(base: contents_lib.Contents, keys: np.ndarray) -> list[str]:
+  """Returns the keys of the base that are no entity any more."""
+  return np.setdiff1d(base.keys, keys, assume_unique=True).tolist()

@@ -1,0 +1,118 @@
+"""Staging: the finished chunks of a refresh that has not finished yet.
+
+DIR/job.json        which refresh, and when it began
+DIR/00000012.npz    vectors of the plan's part 12, whole or not there
+
+Whoever is killed is resumed from here, by the same job alone.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import zipfile
+
+import numpy as np
+
+from limaml_jax import errors
+from limaml_jax.refresh import generate
+
+_JOB_FILE = 'job.json'
+_UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+
+
+class Staging:
+  """The chunks of one job.
+
+  Attributes:
+    created: when the job first began, UTC seconds.
+  """
+
+  def __init__(self, directory: pathlib.Path, created: int):
+    self._directory = directory
+    self.created = created
+
+  def done(self, plan: generate.Plan) -> dict[int, np.ndarray]:
+    """Returns the vectors of the parts that are finished, by number."""
+    found = {}
+    for number, part in enumerate(plan.parts):
+      with contextlib.suppress(*_UNREADABLE):
+        with np.load(self._path(number), allow_pickle=False) as arrays:
+          if np.array_equal(arrays['entities'], part.entities):
+            found[number] = arrays['vectors']
+    return found
+
+  def add(self, chunk: generate.Chunk) -> None:
+    """Keeps a chunk; returns once the disk has it."""
+    path = self._path(chunk.number)
+    temporary = path.with_suffix('.tmp')
+    with open(temporary, 'wb') as file:
+      np.savez(file, entities=chunk.entities, vectors=chunk.vectors)
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(path)
+
+  def clear(self) -> None:
+    """Forgets the job, which is over."""
+    _clear(self._directory)
+
+  def _path(self, number: int) -> pathlib.Path:
+    return self._directory / f'{number:08d}.npz'
+
+
+@contextlib.contextmanager
+def open_job(
+    directory: pathlib.Path, job: str, *, now: int
+) -> Iterator[Staging]:
+  """Opens the staging of a job, new or begun earlier; no other is let in.
+
+  Args:
+    directory: of its files; those of another job are removed.
+    job: names everything that decides the vectors.
+    now: UTC seconds.
+
+  Raises:
+    InputError: if another process is at work in the directory.
+  """
+  directory.mkdir(parents=True, exist_ok=True)
+  with open(directory / '.lock', 'a', encoding='utf-8') as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise errors.InputError(
+          f'{directory}: another refresh is at work here; wait for it'
+      ) from error
+    created = _begun(directory, job)
+    if created is None:
+      _clear(directory)
+      created = now
+      _write_job(directory, {'job': job, 'created': now})
+    yield Staging(directory, created)
+
+
+def _begun(directory: pathlib.Path, job: str) -> int | None:
+  """Returns when this very job began here; None if it did not."""
+  try:
+    found = json.loads((directory / _JOB_FILE).read_text())
+    return int(found['created']) if found['job'] == job else None
+  except (OSError, ValueError, KeyError, TypeError):
+    return None
+
+
+def _write_job(directory: pathlib.Path, fields: dict) -> None:
+  temporary = directory / f'{_JOB_FILE}.tmp'
+  temporary.write_text(json.dumps(fields))
+  temporary.replace(directory / _JOB_FILE)
+
+
+def _clear(directory: pathlib.Path) -> None:
+  for path in directory.iterdir():
+    if path.name == '.lock':
+      continue
+    if path.is_dir():
+      shutil.rmtree(path)
+    else:
+      path.unlink()
