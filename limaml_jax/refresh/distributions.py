@@ -46,10 +46,11 @@ def norm_ratios(
 def drifts(
     current: np.ndarray, previous: np.ndarray, cohorts: Cohorts
 ) -> dict[str, float | None]:
-  """Returns the distance of each cohort from what it was; None if too small.
+  """Returns the distance of all, and of each cohort, from what it was.
 
   The distance is the 1-Wasserstein distance along each axis, in standard
-  deviations of the previous snapshot there, and the mean of it over the axes.
+  deviations of the previous snapshot there, and the mean of it over the axes;
+  None where there are too few entities.
 
   Args:
     current: [n, E].
@@ -57,10 +58,13 @@ def drifts(
     cohorts: of both.
   """
   spread = np.maximum(previous.std(axis=0), 1e-12)
+  members = {'all': (slice(None), slice(None))} | {
+      name: (cohorts.current == index, cohorts.previous == index)
+      for index, name in enumerate(cohorts.names)
+  }
   found = {}
-  for index, name in enumerate(cohorts.names):
-    now = current[cohorts.current == index]
-    before = previous[cohorts.previous == index]
+  for name, (ours, theirs) in members.items():
+    now, before = current[ours], previous[theirs]
     if min(len(now), len(before)) < _MIN_ENTITIES:
       found[name] = None
       continue

@@ -174,7 +174,7 @@ def _drift(contents, previous, cohorts, config):
       contents.vectors, previous.vectors, cohorts
   )
   for cohort, distance in distances.items():
-    name = f'drift of cohort {cohort}'
+    name = f'drift of {cohort}'
     if distance is None:
       yield Check(name, None, None, config.max_drift, 'too few entities')
     else:

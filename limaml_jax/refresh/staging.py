@@ -21,7 +21,9 @@ from limaml_jax import errors
 from limaml_jax.refresh import generate
 
 _JOB_FILE = 'job.json'
-_UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+_UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile
+)  # fmt: skip
 
 
 class Staging:
