@@ -1,8 +1,8 @@
 """A daily job that takes a fraction of a second, here or in its own process.
 
-  python -m tests.refresh.small_refresh days STORE DIR
+  python -m tests.refresh.small_refresh days STORE DIR [on]
       refreshes day after day, rolls back, publishes again and prunes, and says
-      what it is about to do, until the last day or until it is killed
+      what it does; after the last day it is over, or goes on with the first
   python -m tests.refresh.small_refresh read STORE
       looks everybody up again and again, and says what it saw in JSON, until
       its input ends
@@ -92,7 +92,7 @@ def digest(vectors: np.ndarray) -> str:
   return hashlib.sha256(vectors.tobytes()).hexdigest()[:16]
 
 
-def _days(where: str, directory: str) -> None:
+def _days(where: str, directory: str, on: str = '') -> None:
   line = make_line(where)
   store = line.refresher.store
   days = cutoffs()
@@ -100,21 +100,31 @@ def _days(where: str, directory: str) -> None:
   list(line.refresher.generate(line.refresher.plan(days[-1])))
   print('ready', flush=True)
   published = store.published('user')
-  seen = store.manifest('user', store.current('user')).cutoff if published else 0
-  for day, cutoff in enumerate(days):
-    if cutoff < seen:
-      continue
-    say = lambda stage, done, total: print(f'{stage} {done}', flush=True)
-    outcome = refresh(line, cutoff, directory, on_progress=say)
-    print(f'published {outcome.manifest.version}', flush=True)
-    if day % 3 == 2 and len(store.published('user')) > 1:
-      print('rollback', flush=True)
-      snapshot.rollback(store, 'user')
-      print('publish', flush=True)
-      snapshot.publish(store, 'user', outcome.manifest.version)
-    print('prune', flush=True)
-    snapshot.prune(store, 'user', keep=3)
+  seen = 0
+  if published:
+    seen = store.manifest('user', store.current('user')).cutoff
+  for cutoff in days:
+    if cutoff >= seen:
+      _day(line, cutoff, directory)
+  while on:
+    for cutoff in days:
+      _day(line, cutoff, directory, full=cutoff == days[0])
   print('over', flush=True)
+
+
+def _day(line, cutoff, directory, *, full=False):
+  store = line.refresher.store
+  say = lambda stage, done, total: print(f'{stage} {done}', flush=True)
+  outcome = refresh(line, cutoff, directory, full=full, on_progress=say)
+  version = outcome.manifest.version
+  print(f'published {version}', flush=True)
+  if int(version) % 3 == 2 and version > min(store.published('user')):
+    print('rollback', flush=True)
+    snapshot.rollback(store, 'user')
+    print('publish', flush=True)
+    snapshot.publish(store, 'user', version)
+  print('prune', flush=True)
+  snapshot.prune(store, 'user', keep=3)
 
 
 def _read(where: str) -> None:
