@@ -4,6 +4,7 @@ The loss is the library's, with its blocks and its inner loop; its inputs are
 vectors, so no table is read.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 
@@ -15,6 +16,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.blocks import global_block
 from limaml_jax.blocks import meta_block
+from limaml_jax.meta import embeddings
 from limaml_jax.meta import outer_loop
 from limaml_jax.meta import task_loss
 
@@ -119,9 +121,42 @@ def make_meta_loss(
     case: Case, config: config_lib.InnerLoopConfig
 ) -> outer_loop.MetaLossFn:
   """Returns (parameters, tasks) -> (meta loss, losses)."""
+  encode, embed, loss_fn = _functions(case)
+  _, global_config = _configs(case)
+  logit = functools.partial(global_block.apply, config=global_config)
+  return outer_loop.make_meta_loss(
+      encode=encode,
+      loss_fn=loss_fn,
+      query_loss_fn=task_loss.make_query_loss(embed, logit, pooling='latest'),
+      config=config,
+  )
+
+
+def make_generation(
+    case: Case, config: config_lib.InnerLoopConfig
+) -> Callable[[types.BlockParams, types.Episode], jax.Array]:
+  """Returns (parameters, tasks) -> meta embeddings, [T, E], of the supports."""
+  encode, embed, loss_fn = _functions(case)
+  whole = config_lib.Config(inner_loop=config)
+
+  def generate(params, support):
+    found = embeddings.meta_embedding(
+        params,
+        encode(params, support),
+        embed=embed,
+        loss_fn=loss_fn,
+        config=whole,
+    )
+    return found[_ENTITY]
+
+  over_tasks = jax.vmap(generate, in_axes=(None, 0))
+  return lambda params, tasks: over_tasks(params, tasks.support)
+
+
+def _functions(case: Case):
+  """Returns what encodes a task, embeds it, and judges it."""
   meta_config, global_config = _configs(case)
   prepare_row = functools.partial(global_block.prepare, config=global_config)
-  logit = functools.partial(global_block.apply, config=global_config)
   inner_logit = functools.partial(
       global_block.apply_in_inner_loop, config=global_config
   )
@@ -137,12 +172,7 @@ def make_meta_loss(
     rows = meta_block.apply(meta_params[_ENTITY], inputs, config=meta_config)
     return {_ENTITY: rows}
 
-  return outer_loop.make_meta_loss(
-      encode=encode,
-      loss_fn=task_loss.make_task_loss(embed, inner_logit),
-      query_loss_fn=task_loss.make_query_loss(embed, logit, pooling='latest'),
-      config=config,
-  )
+  return encode, embed, task_loss.make_task_loss(embed, inner_logit)
 
 
 def make_joint_loss(case: Case) -> outer_loop.MetaLossFn:

@@ -20,7 +20,7 @@ from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import meta_gradient
 from limaml_jax.training import program
 
-IMPLEMENTATIONS = ('plain', 'low_rank', 'auto', 'joint')
+IMPLEMENTATIONS = ('plain', 'low_rank', 'auto', 'joint', 'generation')
 _TORCH_PROGRAM = pathlib.Path(__file__).parent / 'torch_peer.py'
 _WHOLE = 2**60  # A budget that no step exceeds.
 
@@ -31,7 +31,7 @@ class Contender:
 
   Attributes:
     name: of the implementation.
-    order: 'second', 'first' or 'joint'.
+    order: 'second', 'first', 'joint' or 'generation' (no meta-gradient).
     num_steps: K, 0 for ordinary training.
     time: runs it so many times, and returns the seconds of each.
     flops: of its matrix products, on all devices.
@@ -68,12 +68,17 @@ def ours(
         yield _compile(case, joint, 'joint', 0, loss, _WHOLE)
       continue
     for num_steps in nums_steps:
+      generates = name == 'generation'
       config = config_lib.InnerLoopConfig(
           num_steps=num_steps,
           learning_rate=cases.INNER_RATE,
           first_order=first_order,
-          implementation=name,
+          implementation='auto' if generates else name,
       )
+      if generates:
+        step = cases.make_generation(case, config)
+        yield _measure(case, 'auto', 'generation', num_steps, step)
+        continue
       loss = cases.make_meta_loss(case, config)
       # As training runs it, or all tasks in one program.
       budget_bytes = 0 if name == 'auto' else _WHOLE
@@ -81,11 +86,20 @@ def ours(
 
 
 def _compile(case, name, order, num_steps, loss, budget_bytes) -> Contender:
+  step = meta_gradient.make(
+      loss,
+      mesh=mesh_lib.make_mesh(mesh_rows=1),
+      memory_budget_bytes=budget_bytes,
+  )
+  return _measure(case, name, order, num_steps, step)
+
+
+def _measure(case, name, order, num_steps, step) -> Contender:
+  """Compiles a function of parameters and tasks, on all devices."""
   mesh = mesh_lib.make_mesh(mesh_rows=1)
   num_devices = mesh.devices.size
   params = jax.device_put(cases.make_params(case), mesh_lib.replicated(mesh))
   batch = jax.device_put(cases.make_batch(case), mesh_lib.by_task(mesh))
-  step = meta_gradient.make(loss, mesh=mesh, memory_budget_bytes=budget_bytes)
   compiled = jax.jit(step).lower(params, batch).compile()
   run = lambda: jax.block_until_ready(compiled(params, batch))
   memory = compiled.memory_analysis()

@@ -47,17 +47,33 @@ def mean_loss(params: Params, inputs, features, labels) -> torch.Tensor:
   return functional.binary_cross_entropy_with_logits(logits, labels)
 
 
-def adapted_loss(params: Params, task, num_steps, rate) -> torch.Tensor:
-  """Adapts the meta block on the support, and judges it on the query."""
-  meta, *rest = params
-  inputs, support, support_labels, query, query_labels = task
+def adapt(
+    meta: Layers, rest: Params, inputs, support, labels, num_steps, rate
+) -> Layers:
+  """Descends K steps on the support."""
   for _ in range(num_steps):
-    grads = func.grad(mean_loss)([meta, *rest], inputs, support, support_labels)
+    grads = func.grad(mean_loss)([meta, *rest], inputs, support, labels)
     meta = [
         (weight - rate * dw, bias - rate * db)
         for (weight, bias), (dw, db) in zip(meta, grads[0], strict=True)
     ]
+  return meta
+
+
+def adapted_loss(params: Params, task, num_steps, rate) -> torch.Tensor:
+  """Adapts the meta block on the support, and judges it on the query."""
+  meta, *rest = params
+  inputs, support, labels, query, query_labels = task
+  meta = adapt(meta, rest, inputs, support, labels, num_steps, rate)
   return mean_loss([meta, *rest], inputs[-1:], query, query_labels)
+
+
+def embedding(params: Params, task, num_steps, rate) -> torch.Tensor:
+  """Adapts the meta block on the support, and returns its output."""
+  meta, *rest = params
+  inputs, support, labels, _, _ = task
+  meta = adapt(meta, rest, inputs, support, labels, num_steps, rate)
+  return run_layers(meta, inputs[-1:])[0]
 
 
 def joint_loss(params: Params, task, per_sample) -> torch.Tensor:
@@ -76,6 +92,12 @@ def all_at_once(loss: Callable, params: Params, tasks) -> Callable:
   over_tasks = func.vmap(loss, in_dims=(None, 0))
   step = func.grad_and_value(lambda p: torch.mean(over_tasks(p, tasks)))
   return lambda: step(params)
+
+
+def without_gradient(embed: Callable, params: Params, tasks) -> Callable:
+  """Returns the generation of embeddings of tasks that are mapped together."""
+  over_tasks = func.vmap(embed, in_dims=(None, 0))
+  return lambda: over_tasks(params, tasks)
 
 
 def one_by_one(params: Params, tasks, num_steps, rate) -> Callable:
@@ -142,6 +164,10 @@ def make_steps(case: dict) -> dict[tuple[str, str, int], Callable]:
     loss = lambda p, task, k=k: adapted_loss(p, task, k, rate)
     steps['torch_func', 'second', k] = all_at_once(loss, params, tasks)
     steps['torch_one_by_one', 'second', k] = one_by_one(params, tasks, k, rate)
+    embed = lambda p, task, k=k: embedding(p, task, k, rate)
+    steps['torch_func', 'generation', k] = without_gradient(
+        embed, params, tasks
+    )
   for name, per_sample in (('per_task', False), ('per_sample', True)):
     loss = lambda p, task, per_sample=per_sample: joint_loss(
         p, task, per_sample
