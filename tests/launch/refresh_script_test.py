@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -120,10 +121,8 @@ class RefreshScriptTest(parameterized.TestCase):
     self.assertIn(f'--cutoff=midnight in {expected}', calls[2])
 
   def test_a_wrong_zone_ends_it_with_one_line(self):
-    python = str(recipes.ROOT / '.venv' / 'bin' / 'python')
-    result = self.run_script(
-        'refresh', LIMAML_CUTOFF='', LIMAML_ZONE='Nowhere', PYTHON=python
-    )
+    wrong = {'LIMAML_CUTOFF': '', 'LIMAML_ZONE': 'Nowhere'}
+    result = self.run_script('refresh', **wrong, PYTHON=sys.executable)
     self.assertEqual(result.returncode, 2)
     self.assertRegex(result.stderr, r'^error: LIMAML_ZONE=Nowhere: .*\n$')
 
