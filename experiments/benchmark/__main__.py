@@ -8,12 +8,14 @@ from absl import flags
 from experiments import binary
 from experiments.benchmark import inner_loop
 from experiments.benchmark import preparation
+from experiments.benchmark import refreshing
 from experiments.benchmark import store
 from experiments.benchmark import table
 
 flags.adopt_module_key_flags(binary)
 flags.adopt_module_key_flags(inner_loop)
 flags.adopt_module_key_flags(preparation)
+flags.adopt_module_key_flags(refreshing)
 flags.adopt_module_key_flags(store)
 flags.adopt_module_key_flags(table)
 
@@ -21,6 +23,7 @@ if __name__ == '__main__':
   binary.run_subject({
       'inner_loop': inner_loop.main,
       'prepare': preparation.main,
+      'refresh': refreshing.main,
       'store': store.main,
       'table': table.main,
   })

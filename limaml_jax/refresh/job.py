@@ -22,7 +22,6 @@ from limaml_jax.refresh import selection
 from limaml_jax.refresh import staging as staging_lib
 from limaml_jax.refresh import writing
 from limaml_jax.store import manifest as manifest_lib
-from limaml_jax.store import snapshot
 
 VERDICT_FILE = 'gate.json'
 _STAGING_DIR = 'staging'
@@ -207,7 +206,6 @@ def _keep_verdict(directory, manifest, verdict):
 def _publish(refresher, manifest, verdict, force):
   if not (verdict.passed or force):
     return Result.REFUSED  # Kept, for people to look at.
-  snapshot.publish(
-      refresher.store, refresher.info.entity_type, manifest.version
-  )
+  # What the gate has read was whole.
+  refresher.store.publish(refresher.info.entity_type, manifest.version)
   return Result.PUBLISHED if verdict.passed else Result.FORCED

@@ -7,6 +7,7 @@ import numpy as np
 from limaml_jax.store import backend as backend_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record
+from limaml_jax.store import snapshot
 from limaml_jax.store import vector_dtypes
 
 
@@ -47,17 +48,15 @@ def load(
   Raises:
     InputError: if it is absent or corrupt.
   """
-  with store.open_snapshot(entity_type, version) as snapshot:
-    manifest = snapshot.manifest
-    keys, values = [], []
-    for key, value in snapshot.scan():
-      keys.append(key.decode())
-      values.append(value)
+  with store.open_snapshot(entity_type, version) as opened:
+    manifest = opened.manifest
+    items = list(opened.scan())
+  snapshot.check(store, manifest, items)
   layout = record.layout(manifest.dimension, manifest.dtype)
-  records = np.frombuffer(b''.join(values), layout)
+  records = np.frombuffer(b''.join(value for _, value in items), layout)
   return Contents(
       manifest=manifest,
-      keys=np.asarray(keys, np.str_),
+      keys=np.asarray([key.decode() for key, _ in items], np.str_),
       vectors=vector_dtypes.decode(records, manifest.dtype),
       watermarks=records['watermark'],
   )

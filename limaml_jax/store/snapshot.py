@@ -142,15 +142,32 @@ def verify(
   Raises:
     InputError: if the snapshot is absent or not what was written.
   """
-  with store.open_snapshot(entity_type, version) as snapshot:
-    manifest = snapshot.manifest
-    if checksum.of_records(snapshot.scan()) != manifest.checksum:
-      raise errors.InputError(
-          f'{store.address}: {entity_type} {version}: corrupt (its checksum is'
-          " not the manifest's); roll back to another version, or write the"
-          ' snapshot again'
-      )
-  return manifest
+  with store.open_snapshot(entity_type, version) as opened:
+    check(store, opened.manifest, opened.scan())
+    return opened.manifest
+
+
+def check(
+    store: backend_lib.Backend,
+    manifest: manifest_lib.Manifest,
+    items: Iterable[tuple[bytes, bytes]],
+) -> None:
+  """Refuses records that are not those that were written.
+
+  Args:
+    store: that holds them.
+    manifest: of their snapshot.
+    items: key and record of each entity, in ascending order of the keys.
+
+  Raises:
+    InputError: if the checksum is not the manifest's.
+  """
+  if checksum.of_records(items) != manifest.checksum:
+    raise errors.InputError(
+        f'{store.address}: {manifest.entity_type} {manifest.version}: corrupt'
+        " (its checksum is not the manifest's); roll back to another version,"
+        ' or write the snapshot again'
+    )
 
 
 def publish(

@@ -1,0 +1,99 @@
+"""The daily refresh and the store's commands, as processes."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+
+from tests.experiments import commands
+
+
+class RefreshTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.dir = pathlib.Path(tempfile.mkdtemp())
+    cls.addClassCleanup(shutil.rmtree, cls.dir)
+    cls.cache = f'--compilation_cache={cls.dir / "cache"}'
+    commands.write_log(cls.dir / 'raw')
+    data = f'--data={cls.dir / "tasks"}'
+    cls.run_dir = cls.dir / 'run'
+    cls.given = (data, f'--workdir={cls.run_dir}', cls.cache)
+    for verb, *flags in (
+        ('prepare', f'--data_dir={cls.dir / "raw"}', cls.cache,
+         f'--output={cls.dir / "tasks"}'),
+        ('train', *cls.given),
+    ):  # fmt: skip
+      result = commands.run(verb, *flags, *commands.SMALL)
+      assert not result.returncode, result.stderr
+
+  def setUp(self):
+    super().setUp()
+    self.store = f'--store=lmdb:{self.create_tempdir().full_path}'
+
+  def refresh(self, *flags):
+    return commands.run('refresh', *self.given, self.store, *flags)
+
+  def look_after(self, verb, *flags):
+    return commands.run('store', verb, self.store, *flags)
+
+  def test_publishes_once_for_a_cutoff(self):
+    first = self.refresh('--cutoff=1997-11-20T12:00:00+00:00')
+    self.assertEqual(first.returncode, 0, first.stderr)
+    self.assertIn('adapted 40 users, carried over 0', first.stdout)
+    self.assertIn('gate: pass finite', first.stdout)
+    self.assertIn('refresh: adapt', first.stderr)
+    self.assertIn('snapshot 00000001 published: 40 users', first.stdout)
+    again = self.refresh('--cutoff=1997-11-20T12:00:00+00:00')
+    self.assertEqual(again.returncode, 0, again.stderr)
+    self.assertIn('snapshot 00000001 already published', again.stdout)
+    later = self.refresh()
+    self.assertIn('snapshot 00000002 published', later.stdout)
+    self.assertNotIn('carried over 0', later.stdout)
+    self.assertIn('incremental on 00000001', self.look_after('list').stdout)
+
+  def test_refused_forced_and_rolled_back(self):
+    self.refresh('--cutoff=1997-11-20T12:00:00+00:00')
+    refused = self.refresh('--max_drift=-1')
+    self.assertEqual(refused.returncode, 3)
+    self.assertIn('gate: FAIL drift of all', refused.stdout)
+    self.assertIn('snapshot 00000002 refused', refused.stdout)
+    verdict = self.run_dir / 'refresh' / 'user' / 'gate.json'
+    self.assertIn(str(verdict), refused.stderr)
+    self.assertFalse(json.loads(verdict.read_text())['passed'])
+    self.assertIn('not published', self.look_after('list').stdout)
+
+    forced = self.refresh('--max_drift=-1', '--force')
+    self.assertEqual(forced.returncode, 0)
+    self.assertIn('PUBLISHED BY FORCE', forced.stderr)
+    back = self.look_after('rollback')
+    self.assertIn('snapshot 00000001 is served again', back.stdout)
+    published = self.look_after('publish', '--version=2')
+    self.assertIn('snapshot 00000002 published', published.stdout)
+    self.assertIn('deleted 1', self.look_after('prune', '--keep=1').stdout)
+    self.assertIn('00000002: 40', self.look_after('verify').stdout)
+
+  def test_what_cannot_be_is_one_line(self):
+    cases = (
+        (self.refresh, '--cutoff=2999-01-01T00:00:00+00:00', 'ahead of the'),
+        (self.refresh, '--store=ftp://there', 'expected lmdb:PATH'),
+        (self.refresh, '--dtype=int4', 'int4'),
+        (lambda flag: self.look_after('publish', flag), '--version=x', 'list'),
+        (lambda flag: self.look_after('rollback', flag), '--keep=2',
+         'no snapshot is published'),
+    )  # fmt: skip
+    for run, flag, message in cases:
+      with self.subTest(flag):
+        result = run(flag)
+        self.assertEqual(result.returncode, 1)
+        *_, last = result.stderr.strip().splitlines()
+        self.assertStartsWith(last, 'error: ')
+        self.assertIn(message, last)
+        self.assertNotIn('Traceback', result.stderr)
+
+
+if __name__ == '__main__':
+  absltest.main()
