@@ -113,8 +113,19 @@ def restore(
     store: pathlib.Path,
     adapt: bool = True,
 ) -> Served:
-  """Restores the newest checkpoint of a run, ready to refresh and score."""
-  config = checkpoint.load_config(workdir, data.info.fingerprint)
+  """Restores the newest checkpoint of a run, ready to refresh and score.
+
+  Args:
+    data: of the encoding that the run was trained on, its contents the same or
+      others.
+    workdir: of the run.
+    store: receives snapshots.
+    adapt: publishes unadapted embeddings when False.
+
+  Raises:
+    InputError: if there is no run, or `data` is encoded otherwise.
+  """
+  config = checkpoint.load_config(workdir, data.info)
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:

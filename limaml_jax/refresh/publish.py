@@ -71,7 +71,7 @@ class Refresher:
         params.global_block,
         params.tables,
         (model.global_specs, model.layout),
-        info.fingerprint,
+        info.encoding,
     )
 
   def publish(
