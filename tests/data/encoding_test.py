@@ -1,4 +1,5 @@
 import json
+import shutil
 from unittest import mock
 
 from absl.testing import absltest
@@ -7,7 +8,9 @@ import numpy as np
 import small_log
 
 from limaml_jax import errors
+from limaml_jax import types
 from limaml_jax.data import dataset
+from limaml_jax.data.tasks import fingerprint
 from limaml_jax.data.tasks import items
 from limaml_jax.data.tasks import task_builder
 from limaml_jax.data.tasks import task_table
@@ -269,6 +272,15 @@ class EncodingTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, 'absent.*not found'):
       self.log.prepare(encoding_of=self.log.root / 'absent')
 
+  def test_two_files_of_a_dataset_are_enough(self):
+    kept = self.log.root / 'kept'
+    kept.mkdir()
+    for name in (dataset.DATASET_FILE, dataset.VOCABULARIES_FILE):
+      shutil.copy(self.log.output / name, kept)
+    self.grow()
+    found = self.log.prepare(encoding_of=kept)
+    self.assertEqual(found.encoding, self.before.encoding)
+
   def test_torn_vocabularies_are_named(self):
     path = self.log.output / dataset.VOCABULARIES_FILE
     found = json.loads(path.read_text())
@@ -276,6 +288,28 @@ class EncodingTest(parameterized.TestCase):
     path.write_text(json.dumps(found))
     with self.assertRaisesRegex(errors.InputError, "feature 'city': its voc"):
       self.prepare_grown()
+
+
+class HashTest(parameterized.TestCase):
+
+  def compute(self, mean=2.0, vocabularies='{"a": ["x"]}', **names):
+    specs = [
+        types.FeatureSpec('n', 'numeric', 'entity', 'meta', mean=mean),
+        types.FeatureSpec('a', 'categorical', 'item', 'global', 2),
+    ]
+    known = {'entity_type': 'user', 'entity_feature': 'a', 'item_feature': 'b'}
+    return fingerprint.of_encoding(specs, vocabularies, **known | names)
+
+  @parameterized.parameters(
+      {'mean': 2.5},
+      {'vocabularies': '{"a": ["y"]}'},
+      {'entity_type': 'item'},
+      {'entity_feature': 'c'},
+      {'item_feature': 'c'},
+  )
+  def test_changes_with_whatever_numbers_mean(self, **changed):
+    self.assertEqual(self.compute(), self.compute())
+    self.assertNotEqual(self.compute(), self.compute(**changed))
 
 
 if __name__ == '__main__':
