@@ -128,7 +128,7 @@ def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
   """Trains a variant where it is not yet trained, and evaluates it."""
   config = pipeline.with_seed(config_flag.resolve(name), seed)
   run_dir = _run_dir(workdir, name, seed)
-  checkpoint.settle_config(run_dir, config, data.info.fingerprint)
+  checkpoint.settle_config(run_dir, config, data.info)
   if not _scores_path(run_dir, name).exists():
     with (
         clock.stage(f'train {name}', f'seed {seed}'),

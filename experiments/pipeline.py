@@ -120,13 +120,17 @@ def restore(
   """Restores the newest checkpoint of a run, ready to refresh and score.
 
   Args:
-    data: to adapt to.
+    data: of the encoding that the run was trained on, its contents the same or
+      others.
     workdir: of the run.
     store: address of the feature store.
     adapt: serves unadapted embeddings when False.
     dtype: that vectors are stored in.
+
+  Raises:
+    InputError: if there is no run, or `data` is encoded otherwise.
   """
-  config = checkpoint.load_config(workdir, data.info.fingerprint)
+  config = checkpoint.load_config(workdir, data.info)
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:

@@ -83,6 +83,13 @@ _SPARK_MASTER = flags.DEFINE_string(
     'With --engine=spark: master of the cluster, such as spark://HOST:7077; '
     'the default is all cores of this machine.',
 )
+_ENCODING_OF = flags.DEFINE_string(
+    'encoding_of',
+    None,
+    'Dataset, --output itself included, whose vocabularies, statistics and '
+    'buckets are kept instead of fitted anew, so that a model trained on it '
+    'can refresh and score with the new one.',
+)
 _MAX_REJECT_FRACTION = flags.DEFINE_float(
     'max_reject_fraction',
     0.01,
@@ -139,6 +146,7 @@ def _prepare(
         spark_master=_SPARK_MASTER.value,
         memory_limit=_MEMORY_LIMIT.value,
         max_reject_fraction=_MAX_REJECT_FRACTION.value,
+        encoding_of=_ENCODING_OF.value,
     )
   print(
       f'{output}: {info.num_interactions:,} interactions of '

@@ -89,4 +89,5 @@ def _make_info(table: dataset.TaskTable) -> dataset.DatasetInfo:
       ),
       request='synthetic',
       fingerprint='synthetic',
+      encoding='synthetic',
   )

@@ -200,4 +200,5 @@ def _make_data() -> tuple[dataset.TaskTable, dataset.DatasetInfo]:
       ),
       request='benchmark',
       fingerprint='benchmark',
+      encoding='benchmark',
   )

@@ -12,7 +12,7 @@ def fingerprint(
     global_params: types.Params,
     tables: types.Tables,
     structure: object,
-    dataset_fingerprint: str,
+    encoding: str,
 ) -> str:
   """Hashes everything that scores an embedding.
 
@@ -20,12 +20,12 @@ def fingerprint(
     global_params: the global block.
     tables: the embedding tables.
     structure: feature specs and table layout; its repr is hashed.
-    dataset_fingerprint: covers vocabularies and statistics.
+    encoding: `DatasetInfo.encoding`: covers vocabularies and statistics.
 
   Returns:
     16 hexadecimal digits.
   """
-  digest = hashlib.sha256(f'{dataset_fingerprint}{structure!r}'.encode())
+  digest = hashlib.sha256(f'{encoding}{structure!r}'.encode())
   leaves = jax.tree_util.tree_leaves_with_path((global_params, tables))
   for path, leaf in leaves:
     digest.update(jax.tree_util.keystr(path).encode())

@@ -31,7 +31,8 @@ class DatasetInfo:
     name: of the schema.
     entity_type: of the tasks, e.g. 'user'.
     entity_feature: name of the categorical feature that is the entity's ID;
-      its vocabulary holds the entities with training rows.
+      its vocabulary holds the entities with training rows, here or in the
+      dataset whose encoding this one keeps.
     item_feature: name of the categorical feature that is the item's ID.
     num_interactions: events kept, training and test.
     num_entities: tasks.
@@ -46,6 +47,9 @@ class DatasetInfo:
     features: specifications, the two ID features included.
     request: what was asked of `prepare` (schema, protocol, sources), hashed.
     fingerprint: of the contents of the dataset, hashed.
+    encoding: what its encoded numbers mean (features, statistics, boundaries,
+      vocabularies, IDs), hashed, whichever events there are: a model reads any
+      dataset of the encoding that it was trained on.
   """
 
   name: str
@@ -63,6 +67,7 @@ class DatasetInfo:
   features: tuple[types.FeatureSpec, ...]
   request: str
   fingerprint: str
+  encoding: str
 
   def to_json(self) -> str:
     """Returns the JSON that `from_json` reads."""

@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import pathlib
 import tempfile
+from typing import NamedTuple
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -17,7 +18,9 @@ from limaml_jax.data import dataset
 from limaml_jax.data.engines import duckdb_engine
 from limaml_jax.data.engines import start
 from limaml_jax.data.log import raw_log
+from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import schema_file
+from limaml_jax.data.tasks import encoding as encoding_lib
 from limaml_jax.data.tasks import event_runs
 from limaml_jax.data.tasks import fingerprint
 from limaml_jax.data.tasks import items
@@ -33,6 +36,28 @@ _LOGGER = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
 
+class _Asked(NamedTuple):
+  """What is to be made of what the files hold."""
+
+  schema: schema_lib.Schema
+  data: config_lib.DataConfig
+  protocol: config_lib.ProtocolConfig
+  max_reject_fraction: float
+  kept: encoding_lib.Encoding | None
+
+  def hash(self, paths, data_dir) -> str:
+    """Returns `DatasetInfo.request`."""
+    every_file = [path for found in paths.values() for path in found]
+    return fingerprint.of_request(
+        self.schema,
+        fingerprint.of_files(every_file, data_dir),
+        data=self.data,
+        protocol=self.protocol,
+        max_reject_fraction=self.max_reject_fraction,
+        encoding=self.kept.fingerprint if self.kept else '',
+    )
+
+
 def prepare(
     schema_path: str | pathlib.Path,
     data_dir: str | pathlib.Path,
@@ -45,6 +70,7 @@ def prepare(
     spark_master: str = start.DEFAULT_MASTER,
     memory_limit: str = duckdb_engine.MEMORY_LIMIT,
     max_reject_fraction: float = 0.01,
+    encoding_of: str | pathlib.Path | None = None,
     on_progress: Progress | None = None,
 ) -> dataset.DatasetInfo:
   """Makes the dataset, unless it is there already.
@@ -63,6 +89,9 @@ def prepare(
     spark_master: where Spark runs.
     memory_limit: of DuckDB, such as '2GB'; what needs more goes to disk.
     max_reject_fraction: of the rows of a table that may fail its checks.
+    encoding_of: directory of an earlier dataset, `output_dir` itself included:
+      features are encoded as there, so that a model trained on it reads the
+      new one. When left out, the encoding is fitted to the training rows.
     on_progress: told of each step, for people who wait.
 
   Returns:
@@ -79,15 +108,11 @@ def prepare(
   paths = raw_log.find_files(
       schema, raw_log.find_entity(schema, data.task_entity), data_dir
   )
-  every_file = [path for found in paths.values() for path in found]
-  request = fingerprint.of_request(
-      schema,
-      fingerprint.of_files(every_file, data_dir),
-      data=data,
-      protocol=protocol,
-      max_reject_fraction=max_reject_fraction,
-  )
+  # First of all mends what a killed run left, where `encoding_of` may be.
   earlier = output_directory.find_earlier(output_dir)
+  kept = _load_encoding(encoding_of, schema, data)
+  asked = _Asked(schema, data, protocol, max_reject_fraction, kept)
+  request = asked.hash(paths, data_dir)
   if earlier and earlier.request == request:
     _LOGGER.info('%s: already holds this dataset', output_dir)
     return earlier
@@ -108,10 +133,9 @@ def prepare(
           scratch=pathlib.Path(scratch).absolute(),
           on_table=lambda done, total: progress('read', done, total),
       )
-      prepared, contents = _make_tasks(
-          found, schema, data, protocol, directory, progress
-      )
-    info = _describe(schema, data, protocol, prepared, request, contents)
+      prepared = _transform(found, asked, progress)
+      contents = _write(prepared, directory, progress)
+    info = _describe(prepared, asked, request, *contents)
     _write_facts(info, directory)
   return info
 
@@ -125,19 +149,28 @@ def _load_schema(path, files):
   return dataclasses.replace(schema, interactions=interactions)
 
 
-def _make_tasks(found, schema, data, protocol, directory, progress):
-  """Writes the tasks; returns them, and the hash of the whole dataset."""
+def _load_encoding(directory, schema, data):
+  """Loads the encoding to keep, if there is one, and checks that it fits."""
+  if directory is None:
+    return None
+  kept = encoding_lib.load(directory)
+  encoding_lib.check(kept, schema, data.task_entity)
+  return kept
+
+
+def _transform(found, asked, progress):
   progress('transform', 0, 1)
   prepared = transform.transform(
       found.ordered,
-      schema,
+      asked.schema,
       found.features,
       found.sides,
-      data=data,
-      protocol=protocol,
+      data=asked.data,
+      protocol=asked.protocol,
+      kept=asked.kept,
   )
   progress('transform', 1, 1)
-  return prepared, _write(prepared, directory, progress)
+  return prepared
 
 
 def _check_settings(data, max_reject_fraction):
@@ -152,8 +185,8 @@ def _check_settings(data, max_reject_fraction):
     )
 
 
-def _write(prepared, directory, progress):
-  """Writes everything but the facts, and returns the hash of it all."""
+def _write(prepared, directory, progress) -> tuple[str, str]:
+  """Writes all but the facts; returns the hash of it, and vocabularies."""
   total = len(prepared.index.entity_keys)
 
   def report(blocks):
@@ -173,33 +206,40 @@ def _write(prepared, directory, progress):
   (directory / dataset.VOCABULARIES_FILE).write_text(
       vocabularies, encoding='utf-8'
   )
-  return contents.finish(
+  whole = contents.finish(
       prepared.specs,
       prepared.index.split,
       vocabularies=vocabularies,
       item_keys=keys,
       item_features=features,
   )
+  return whole, vocabularies
 
 
-def _describe(schema, data, protocol, prepared, request, contents):
+def _describe(prepared, asked, request, contents, vocabularies):
   index = prepared.index
+  names = {
+      'entity_type': asked.data.task_entity,
+      'entity_feature': asked.schema.entities[asked.data.task_entity].key,
+      'item_feature': asked.schema.interactions.item,
+  }
   return dataset.DatasetInfo(
-      name=schema.name,
-      entity_type=data.task_entity,
-      entity_feature=schema.entities[data.task_entity].key,
-      item_feature=schema.interactions.item,
+      **names,
+      name=asked.schema.name,
       num_interactions=len(index.timestamps),
       num_entities=len(index.entity_keys),
       num_train=int(index.is_train.sum()),
       label_mean=prepared.label_mean,
-      protocol=protocol_lib.describe(protocol),
+      protocol=protocol_lib.describe(asked.protocol),
       cutoffs=index.split.cutoffs,
       test_end=index.split.test_end,
       refresh_seconds=index.split.refresh_seconds,
       features=prepared.specs,
       request=request,
       fingerprint=contents,
+      encoding=fingerprint.of_encoding(
+          prepared.specs, vocabularies, **names
+      ),
   )
 
 

@@ -93,7 +93,7 @@ class Refresher:
         params.global_block,
         params.tables,
         (model.global_specs, model.layout),
-        info.fingerprint,
+        info.encoding,
     )
     self.adaptation = _hash_adaptation(self.fingerprint, params, config)
 

@@ -16,25 +16,35 @@ from orbax.checkpoint import v1 as ocp
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
+from limaml_jax.data import dataset
 from limaml_jax.training import state as state_lib
 
 CONFIG_FILE = 'config.json'
 _CHECKPOINTS_DIR = 'checkpoints'
 _KEPT = 2
 _DATA = 'dataset fingerprint'
+_ENCODING = 'dataset encoding'
 
 
 def settle_config(
-    workdir: pathlib.Path, config: config_lib.Config, data_fingerprint: str
+    workdir: pathlib.Path, config: config_lib.Config, info: dataset.DatasetInfo
 ) -> None:
   """Writes config.json, or refuses to continue a run that was another.
+
+  Args:
+    workdir: of the run.
+    config: of the run.
+    info: of the dataset; to go on takes one of the same contents.
 
   Raises:
     InputError: if `workdir` holds a run with other settings or data; it names
       the differences.
   """
   path = workdir / CONFIG_FILE
-  wanted = overrides.flatten(config) | {_DATA: data_fingerprint}
+  wanted = overrides.flatten(config) | {
+      _DATA: info.fingerprint,
+      _ENCODING: info.encoding,
+  }
   wanted = json.loads(json.dumps(wanted))
   if not path.exists():
     workdir.mkdir(parents=True, exist_ok=True)
@@ -56,12 +66,17 @@ def settle_config(
 
 
 def load_config(
-    workdir: pathlib.Path, data_fingerprint: str
+    workdir: pathlib.Path, info: dataset.DatasetInfo
 ) -> config_lib.Config:
-  """Reads the settings of the run in `workdir`.
+  """Reads the settings of the run in `workdir`, to restore its model.
+
+  Args:
+    workdir: of the run.
+    info: of the dataset that the model is to read: the one that it was trained
+      on, or another of the same encoding.
 
   Raises:
-    InputError: if there is no run, or it was trained on other data.
+    InputError: if there is no run, or its data were encoded otherwise.
   """
   path = workdir / CONFIG_FILE
   if not path.exists():
@@ -69,10 +84,15 @@ def load_config(
         f'{path}: not found; run `python -m experiments.train` first'
     )
   settings = _read_config(path)
-  if settings.pop(_DATA, None) != data_fingerprint:
+  settings.pop(_DATA, None)
+  encoding = settings.pop(_ENCODING, None)
+  if encoding != info.encoding:
     raise errors.InputError(
-        f'{path}: the run was trained on another dataset than --data; pass '
-        'the directory that it was trained on'
+        f'{path}: the run was trained on data of encoding {encoding}, and'
+        f' --data is of encoding {info.encoding}: its numbers mean something'
+        ' else to the model; run `python -m experiments.prepare'
+        ' --encoding_of=DIR` with the dataset that it was trained on, and pass'
+        ' the result as --data'
     )
   return overrides.override(config_lib.Config(), settings)
 

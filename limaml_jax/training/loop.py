@@ -52,7 +52,7 @@ def train(
     InputError: for a workdir of another run, a log without training events,
       or a loss that is not finite.
   """
-  checkpoint.settle_config(workdir, config, info.fingerprint)
+  checkpoint.settle_config(workdir, config, info)
   assembly = assembly_lib.assemble(config, info)
   mesh_lib.check_divides(config.episodes.tasks_per_step, assembly.mesh)
   steps, plan = reader_lib.make_reader(

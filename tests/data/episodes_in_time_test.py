@@ -125,7 +125,7 @@ def make_info(refresh_seconds):
       item_feature='movie', num_interactions=0, num_entities=0, num_train=0,
       label_mean=0.5, protocol='', cutoffs=(5,) if refresh_seconds else (),
       test_end=10, refresh_seconds=refresh_seconds, features=(), request='',
-      fingerprint='',
+      fingerprint='', encoding='',
   )
 
 

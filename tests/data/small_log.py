@@ -147,6 +147,7 @@ class SmallLog:
       max_reject_fraction=0.01,
       engine='duckdb',
       spark_master='',
+      encoding_of=None,
       **protocol,
   ) -> dataset.DatasetInfo:
     return prepare.prepare(
@@ -162,4 +163,5 @@ class SmallLog:
         engine=engine,
         spark_master=spark_master,
         max_reject_fraction=max_reject_fraction,
+        encoding_of=encoding_of,
     )

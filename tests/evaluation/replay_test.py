@@ -49,6 +49,7 @@ def make_data(cutoffs=(_DAY, 2 * _DAY)):
       features=(types.FeatureSpec('item', 'categorical', 'item', 'global', 9),),
       request='',
       fingerprint='',
+      encoding='',
   )
   return table, info
 

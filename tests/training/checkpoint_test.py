@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import pathlib
 
 from absl.testing import absltest
@@ -17,13 +19,15 @@ class ConfigFileTest(absltest.TestCase):
     super().setUp()
     self.workdir = pathlib.Path(self.create_tempdir().full_path) / 'run'
     self.config = small_run.make_config()
-    checkpoint.settle_config(self.workdir, self.config, 'data')
+    _, self.info = small_run.make_data()
+    checkpoint.settle_config(self.workdir, self.config, self.info)
 
   def test_same_settings_are_accepted_again(self):
-    checkpoint.settle_config(self.workdir, self.config, 'data')
+    checkpoint.settle_config(self.workdir, self.config, self.info)
 
   def test_load_returns_what_was_settled(self):
-    self.assertEqual(checkpoint.load_config(self.workdir, 'data'), self.config)
+    found = checkpoint.load_config(self.workdir, self.info)
+    self.assertEqual(found, self.config)
 
   def test_every_difference_is_named(self):
     other = small_run.make_config(
@@ -34,15 +38,39 @@ class ConfigFileTest(absltest.TestCase):
         r'model\.meta_block\.widths was \[4\], is \[5\]; '
         r'training\.seed was 0, is 7\. ',
     ):
-      checkpoint.settle_config(self.workdir, other, 'data')
+      checkpoint.settle_config(self.workdir, other, self.info)
 
-  def test_load_refuses_other_data(self):
-    with self.assertRaisesRegex(errors.InputError, 'another dataset'):
-      checkpoint.load_config(self.workdir, 'other')
+  def test_other_contents_are_refused_to_resume_but_not_to_load(self):
+    grown = dataclasses.replace(self.info, fingerprint='grown')
+    with self.assertRaisesRegex(
+        errors.InputError,
+        "dataset fingerprint was 'synthetic', is 'grown'. Choose another",
+    ):
+      checkpoint.settle_config(self.workdir, self.config, grown)
+    self.assertEqual(checkpoint.load_config(self.workdir, grown), self.config)
+
+  def test_another_encoding_is_refused_with_a_remedy(self):
+    refitted = dataclasses.replace(self.info, encoding='refitted')
+    with self.assertRaisesRegex(
+        errors.InputError,
+        'of encoding synthetic, and --data is of encoding refitted.*'
+        '--encoding_of=DIR',
+    ):
+      checkpoint.load_config(self.workdir, refitted)
+    with self.assertRaisesRegex(errors.InputError, 'dataset encoding was'):
+      checkpoint.settle_config(self.workdir, self.config, refitted)
+
+  def test_a_run_that_names_no_encoding_is_refused(self):
+    path = self.workdir / checkpoint.CONFIG_FILE
+    settings = json.loads(path.read_text())
+    del settings['dataset encoding']
+    path.write_text(json.dumps(settings))
+    with self.assertRaisesRegex(errors.InputError, 'of encoding None'):
+      checkpoint.load_config(self.workdir, self.info)
 
   def test_load_refuses_an_absent_run(self):
     with self.assertRaisesRegex(errors.InputError, 'not found'):
-      checkpoint.load_config(self.workdir / 'absent', 'data')
+      checkpoint.load_config(self.workdir / 'absent', self.info)
 
   def test_restore_refuses_a_run_without_checkpoint(self):
     with checkpoint.Checkpoints(self.workdir) as checkpoints:

@@ -1,32 +1,23 @@
-"""Feature encoder: raw columns to arrays, vocabularies, buckets and statistics.
+"""Feature encoder: raw columns to arrays, by what training rows say of them.
 
 Items and entities are encoded once each and their events refer to them; the
 log's own columns are encoded part by part. A cell counts as often as it stands
 on a training row; an entity's cell counts once if the entity trains.
 """
 
-from collections.abc import Callable
-import functools
-import logging
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from limaml_jax import types
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.tasks import bucketing
+from limaml_jax.data.tasks import cell_encoder
 from limaml_jax.data.tasks import event_index
-from limaml_jax.data.tasks import hashing
+from limaml_jax.data.tasks import fitting
 from limaml_jax.data.tasks import log_statistics
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import side_tables
-from limaml_jax.data.tasks import statistics
-from limaml_jax.data.tasks import vocabulary
-
-_LOGGER = logging.getLogger(__name__)
-
-# Cells of a column -> their values.
-_Encode = Callable[[pa.ChunkedArray], np.ndarray]
 
 
 class FeatureEncoder:
@@ -49,18 +40,22 @@ class FeatureEncoder:
       *,
       known_items: pa.Array | None,
       min_count: int,
+      kept: Mapping[str, fitting.Fitted] | None = None,
   ):
     """Takes what the training rows of the log say.
 
     Args:
       index: of the events.
-      found: in the log.
-      known_items: keys of the items' side table, if there is one.
+      found: in the log; of items alone where all features are `kept`.
+      known_items: keys that are listed whether they stand in the log or not.
       min_count: training rows that a token needs.
+      kept: by feature, the two IDs included, what an earlier dataset was
+        encoded by; it is not fitted again.
     """
     self._index = index
     self._found = found
     self._min_count = min_count
+    self._kept = kept or {}
     items = found.counts[ordered_events.ITEM]
     keys = items.texts
     if known_items is not None:
@@ -72,7 +67,7 @@ class FeatureEncoder:
     )
     self._entity_rows = (index.split.num_train > 0).astype(np.int64)
     self._rows_of: dict[str, np.ndarray] = {}
-    self._log_encodes: dict[str, _Encode] = {}
+    self._log_encodes: dict[str, cell_encoder.Encode] = {}
     self._latest_times: dict[str, np.ndarray] = {}
     self.specs: list[types.FeatureSpec] = []
     self.vocabularies: dict[str, pa.Array] = {}
@@ -130,17 +125,10 @@ class FeatureEncoder:
 
   def add_from_log(self, feature: schema_lib.Feature) -> None:
     """Adds a context feature, or another's that each event states anew."""
-    column = ordered_events.feature_column(feature)
-    if feature.kind == 'numeric':
-      encode = self._fit_numbers(feature, self._found.moments[column])
-    elif feature.kind == 'bucketized':
-      encode = self._fit_buckets(feature, self._found.values.get(column))
-    else:
-      counts = self._found.counts[column]
-      encode = self._fit_texts(
-          feature, counts.texts, counts.totals, self._min_count
-      )
-    self._log_encodes[feature.name] = encode
+    fitted = self._kept.get(feature.name) or fitting.fit_log(
+        feature, self._found, min_count=self._min_count
+    )
+    self._log_encodes[feature.name] = self._add(feature, fitted)
     if feature.owner == 'item':
       self._start_latest(self.specs[-1])
 
@@ -185,103 +173,17 @@ class FeatureEncoder:
 
   def _add_cells(self, feature, cells, weights, min_count=None):
     """Encodes one cell each, and records specification and vocabulary."""
-    min_count = self._min_count if min_count is None else min_count
     column = pa.chunked_array([cells])
-    if feature.kind == 'numeric':
-      values = statistics.numbers(column, feature.transform)
-      encode = self._fit_numbers(feature, statistics.moments(values, weights))
-    elif feature.kind == 'bucketized':
-      values = statistics.numbers(column, '')
-      encode = self._fit_buckets(feature, bucketing.count(values, weights))
-    else:
-      codes, texts = ordered_events.codes_and_texts(column)
-      totals = vocabulary.count(codes, texts, weights)
-      encode = self._fit_texts(feature, texts, totals, min_count)
-    return encode(column)
-
-  def _fit_numbers(self, feature, moments) -> _Encode:
-    mean, std = moments.mean_and_std
-    self._add_spec(feature, mean=mean, std=std)
-
-    def encode(column):
-      values = statistics.numbers(column, feature.transform)
-      return np.where(np.isnan(values), mean, values).astype(np.float32)
-
-    return encode
-
-  def _fit_buckets(self, feature, found) -> _Encode:
-    """Takes the schema's boundaries, or quantiles of the values found."""
-    boundaries = feature.boundaries
-    if not boundaries:
-      boundaries = bucketing.quantiles(found, feature.num_buckets)
-      _LOGGER.info(
-          'Feature %r: %d buckets of the %d wanted, from %d distinct values',
-          feature.name, len(boundaries) + 1, feature.num_buckets,
-          len(found.values),
-      )
-    self._add_spec(
-        feature, num_rows=len(boundaries) + 2, boundaries=boundaries
+    fitted = self._kept.get(feature.name) or fitting.fit_cells(
+        feature, column, weights, min_count=min_count or self._min_count
     )
-    return lambda column: bucketing.rows(
-        statistics.numbers(column, ''), boundaries
-    )
+    return self._add(feature, fitted)(column)
 
-  def _fit_texts(self, feature, texts, totals, min_count) -> _Encode:
-    if feature.kind == 'multi_hot':
-      texts, totals = vocabulary.count_tokens(texts, totals, feature)
-    if feature.hash_buckets:
-      look_up = self._fit_hash(feature, int(np.sum(totals > 0)))
-    else:
-      tokens = vocabulary.choose(texts, totals, min_count=min_count)
-      look_up = self._fit_vocabulary(feature, tokens)
-    return lambda column: look_up(*ordered_events.codes_and_texts(column))
-
-  def _fit_vocabulary(self, feature, tokens):
-    self.vocabularies[feature.name] = tokens
-    self._add_spec(
-        feature, num_rows=len(tokens) + 1, max_values=feature.max_values
-    )
-    if feature.kind == 'categorical':
-      return functools.partial(vocabulary.look_up, vocabulary=tokens)
-    rows = {token: n for n, token in enumerate(tokens.to_pylist(), 1)}
-    return functools.partial(
-        vocabulary.look_up_multi_hot,
-        feature=feature,
-        row_of=lambda token: rows.get(token, 0),
-    )
-
-  def _fit_hash(self, feature, num_tokens):
-    num_buckets = feature.hash_buckets
-    _LOGGER.info(
-        'Feature %r: %d tokens in %d hash buckets; about %.1f %% of them share'
-        ' theirs with another',
-        feature.name, num_tokens, num_buckets,
-        100 * hashing.colliding_share(num_tokens, num_buckets),
-    )
-    self._add_spec(
-        feature, num_rows=num_buckets + 1, max_values=feature.max_values
-    )
-    if feature.kind == 'categorical':
-      return functools.partial(hashing.look_up, num_buckets=num_buckets)
-    return functools.partial(
-        vocabulary.look_up_multi_hot,
-        feature=feature,
-        row_of=functools.partial(hashing.row, num_buckets=num_buckets),
-    )
-
-  def _add_spec(self, feature, **facts):
-    self.specs.append(
-        types.FeatureSpec(
-            name=feature.name,
-            kind=feature.kind,
-            owner=feature.owner,
-            role=feature.role,
-            transform=feature.transform,
-            hash_buckets=feature.hash_buckets,
-            per_event=feature.owner == 'entity' and feature.in_log,
-            **facts,
-        )
-    )
+  def _add(self, feature, fitted) -> cell_encoder.Encode:
+    self.specs.append(fitted.spec)
+    if fitted.tokens is not None:
+      self.vocabularies[feature.name] = fitted.tokens
+    return cell_encoder.make_encode(feature, fitted)
 
 
 def _no_older(rows, times, latest):

@@ -18,7 +18,9 @@ from limaml_jax.data.tasks import event_split
 from limaml_jax.data.tasks import task_blocks
 
 # Raised whenever the same request would give other contents than before.
-_REVISION = 5
+_REVISION = 6
+# Raised whenever the same encoding would give other numbers than before.
+_ENCODING_REVISION = 1
 _HEX_DIGITS = 32
 
 
@@ -42,8 +44,18 @@ def of_request(
     data: config_lib.DataConfig,
     protocol: config_lib.ProtocolConfig,
     max_reject_fraction: float,
+    encoding: str = '',
 ) -> str:
-  """Hashes schema, settings, and what `of_files` says of every file."""
+  """Hashes all that decides what a dataset holds.
+
+  Args:
+    schema: of the log.
+    files: what `of_files` says of every file.
+    data: settings.
+    protocol: settings.
+    max_reject_fraction: of the rows of a table.
+    encoding: hash of the one that is kept, '' where it is fitted.
+  """
   return of_facts(
       # Not `data.schema`, a path: what stands in the file counts.
       dataclasses.asdict(dataclasses.replace(schema, path='')),
@@ -51,6 +63,7 @@ def of_request(
       dataclasses.asdict(protocol),
       max_reject_fraction,
       list(files),
+      encoding,
   )
 
 
@@ -71,6 +84,31 @@ def of_run(
       entity.key,
       [dataclasses.asdict(feature) for feature in features],
   )
+
+
+def of_encoding(
+    specs: Iterable[types.FeatureSpec],
+    vocabularies: str,
+    *,
+    entity_type: str,
+    entity_feature: str,
+    item_feature: str,
+) -> str:
+  """Hashes what the encoded numbers mean to a model, whatever they are.
+
+  Args:
+    specs: of the features, in their order.
+    vocabularies: in JSON.
+    entity_type: of the tasks.
+    entity_feature: that is the entity's ID.
+    item_feature: that is the item's ID.
+  """
+  names = [entity_type, entity_feature, item_feature]
+  return _hash([
+      _json([_ENCODING_REVISION, *names]),
+      _json([dataclasses.asdict(spec) for spec in specs]),
+      vocabularies.encode(),
+  ])
 
 
 def of_facts(*facts: Any) -> str:

@@ -1,7 +1,8 @@
 """Transforms an ordered log into tasks: split, joined and encoded.
 
-Vocabularies and statistics come from training rows alone. The result does not
-depend on the order of the log's rows or files.
+Vocabularies and statistics come from training rows alone, or are those of an
+earlier dataset. The result does not depend on the order of the log's rows or
+files.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pyarrow as pa
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.tasks import encoding as encoding_lib
 from limaml_jax.data.tasks import event_index
 from limaml_jax.data.tasks import feature_encoder
 from limaml_jax.data.tasks import log_statistics
@@ -31,7 +33,8 @@ class Prepared(NamedTuple):
     index: of the events.
     label_mean: share of label 1 among training events.
     encoder: of the features; whole once `blocks` is exhausted.
-    known_items: keys of the items' side table, if there is one.
+    known_items: keys that are listed beside those with training rows: of the
+      items' side table and of an encoding that was kept.
   """
 
   index: event_index.EventIndex
@@ -57,7 +60,7 @@ class Prepared(NamedTuple):
     return task_blocks.blocks(self.index, self.encoder)
 
   def items(self) -> tuple[np.ndarray, types.HostFeatures]:
-    """Returns items of training or of the side table, by key, once written."""
+    """Returns items of training and all that are known, once written."""
     listed = self.encoder.is_trained_item
     keys = self.encoder.item_keys
     if self.known_items is not None:
@@ -76,6 +79,7 @@ def transform(
     *,
     data: config_lib.DataConfig,
     protocol: config_lib.ProtocolConfig,
+    kept: encoding_lib.Encoding | None = None,
 ) -> Prepared:
   """Makes tasks of an ordered log.
 
@@ -86,6 +90,8 @@ def transform(
     sides: side tables of owners 'entity' and 'item' that hold for all time.
     data: task entity and smallest count of a category.
     protocol: which events train.
+    kept: encoding of an earlier dataset, checked against `features`; fitted
+      anew when left out.
 
   Returns:
     Everything there is to write.
@@ -95,18 +101,28 @@ def transform(
       none of the log's keys.
   """
   entity = schema.entities[data.task_entity]
-  known_items = sides['item'].keys if 'item' in sides else None
+  item = schema.interactions.item
   index = event_index.read(
       ordered, protocol, max_history=data.max_events_per_entity
   )
+  fitted = kept.features if kept else {}
   found = log_statistics.collect(
-      index, [feature for feature in features if feature.in_log]
+      index, [f for f in features if f.in_log and f.name not in fitted]
   )
+  known_items = _known_items(sides, fitted.get(item))
   encoder = feature_encoder.FeatureEncoder(
-      index, found, known_items=known_items, min_count=data.min_count
+      index,
+      found,
+      known_items=known_items,
+      min_count=data.min_count,
+      kept=fitted,
   )
   encoder.add_entity_id(entity.key)
-  encoder.add_item_id(schema.interactions.item)
+  encoder.add_item_id(item)
+  # The network reads features in the order it was trained with.
+  order = list(fitted)
+  if order:
+    features = sorted(features, key=lambda f: order.index(f.name))
   for feature in features:
     if feature.in_log:
       encoder.add_from_log(feature)
@@ -115,3 +131,11 @@ def transform(
     else:
       encoder.add_of_entity(feature, sides['entity'])
   return Prepared(index, found.label_mean, encoder, known_items)
+
+
+def _known_items(sides, fitted) -> pa.Array | None:
+  """Returns keys of the items' side table and of a vocabulary, if any."""
+  found = [sides['item'].keys] if 'item' in sides else []
+  if fitted is not None:
+    found.append(fitted.tokens)
+  return pa.concat_arrays(found).unique() if found else None
