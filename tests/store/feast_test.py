@@ -1,5 +1,6 @@
 import contextlib
 import importlib.util
+import itertools
 import os
 import pathlib
 import shutil
@@ -283,9 +284,42 @@ class KilledTest(FeastTest):
   def assert_feast_holds(self, rows, version):
     found = self.features(*map(str, range(7)))
     for i, (vector, event_time, _, _) in enumerate(found):
-      expected = rows.get(f'{i}', (200, None))
-      self.assertEqual((event_time, vector), expected, msg=i)
+      if f'{i}' in rows:
+        self.assertEqual((event_time, vector), rows[f'{i}'], msg=i)
+      else:
+        self.assertIsNone(vector, msg=i)
     self.assertEqual(self.lookup().version, version)
+
+  def dying_at(self, number):
+    """Dies within that write, of which half the rows arrive."""
+    write = self.feast.provider.online_write_batch
+    calls = []
+
+    def die(config, view, data, progress):
+      calls.append(None)
+      if len(calls) - 1 == number:
+        write(config, view, data[: len(data) // 2], progress)
+        raise KeyboardInterrupt
+      write(config, view, data, progress)
+
+    return mock.patch.object(self.feast.provider, 'online_write_batch', die)
+
+  @parameterized.parameters(1, 3)
+  def test_at_each_write_of_two_runs(self, last):
+    contents = {1: self.FIRST, 2: self.SECOND, 3: {'5': (5, [5, 1])}}
+    for rows in contents.values():
+      self.publish(rows)
+    # Writes of a run: the marker, two batches, the marker.
+    for deaths in itertools.product(range(5), repeat=2):
+      with sqlite3.connect(f'{self.folder}/online.db') as database:
+        database.execute('DELETE FROM limaml_user_meta_embedding')
+      for version, number in enumerate(deaths, start=1):
+        self.store.publish('user', f'0000000{version}')
+        with self.dying_at(number), contextlib.suppress(KeyboardInterrupt):
+          self.materialize(batch_size=4)
+      self.store.publish('user', f'0000000{last}')
+      self.materialize(batch_size=4)
+      self.assert_feast_holds(contents[last], f'0000000{last}')
 
   def test_first_run(self):
     self.publish(self.FIRST)
@@ -312,7 +346,7 @@ class KilledTest(FeastTest):
     self.kill()
     snapshot.rollback(self.store, 'user')
     self.materialize()
-    self.assert_feast_holds({**self.FIRST, '6': (200, None)}, '00000001')
+    self.assert_feast_holds(self.FIRST, '00000001')
 
   def test_third_snapshot_instead(self):
     # Killed in the first run: only its marker tells whose rows may lie there.
@@ -529,6 +563,14 @@ class RefusedTest(FeastTest):
   def test_time_that_is_no_date(self):
     self.publish({'a': (7, [1, 2])}, cutoff=10**14, created=10**14)
     with self.assertRaisesRegex(errors.InputError, 'no date.*in seconds'):
+      self.materialize()
+
+  def test_no_online_store(self):
+    path = pathlib.Path(self.folder, 'feature_store.yaml')
+    settings, _, _ = path.read_text().partition('online_store:')
+    path.write_text(f'{settings}online_store: null\n')
+    self.feast = repo.open_repo(self.folder)
+    with self.assertRaisesRegex(errors.InputError, 'has no online store; set'):
       self.materialize()
 
   def test_batches_of_none(self):

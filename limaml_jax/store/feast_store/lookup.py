@@ -43,7 +43,8 @@ def lookup(
 
   Returns:
     Vectors, statuses and ages in the order of `keys`; the version is that of
-    the snapshot that was completely materialized last.
+    the default embedding's snapshot, which is the last one whose run has
+    finished, or in a first run the one that it began with.
 
   Raises:
     InputError: if nothing was materialized, or the online store fails.

@@ -75,7 +75,7 @@ def materialize(
   """
   if batch_size < 1:
     raise errors.InputError(f'--batch_size={batch_size}: set 1 or more')
-  online.check_overwrites(feature_store)
+  online.check_writable(feature_store)
   with contextlib.ExitStack() as stack:
     target = stack.enter_context(
         store.open_snapshot(entity_type, store.current(entity_type))

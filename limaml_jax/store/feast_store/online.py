@@ -13,6 +13,14 @@ from feast.protos.feast.types import Value_pb2
 from limaml_jax import errors
 from limaml_jax.store.feast_store import repo
 
+# As Feast takes it: key, values by feature, event time, time of creation.
+_FeastRow = tuple[
+    EntityKey_pb2.EntityKey,
+    dict[str, Value_pb2.Value],
+    datetime.datetime,
+    datetime.datetime | None,
+]
+
 
 class Row(NamedTuple):
   """What Feast holds of one entity.
@@ -52,7 +60,7 @@ def write(
   """
   (join_key,) = view.join_keys
   created_time = _date(created)
-  data = [
+  data: list[_FeastRow] = [
       (
           EntityKey_pb2.EntityKey(
               join_keys=[join_key],
@@ -91,26 +99,30 @@ def read(
   return [Row(*values) for values in zip(keys, *columns, strict=True)]
 
 
-def check_overwrites(feature_store: feast.FeatureStore) -> None:
-  """Refuses Redis as Feast sets it up, which ignores some writes.
+def check_writable(feature_store: feast.FeatureStore) -> None:
+  """Refuses no online store, and Redis as Feast sets it up.
 
-  It passes over a row that is no newer than the one it holds; a snapshot
+  That passes over a row that is no newer than the one it holds; a snapshot
   that is rolled back, or of another model, has such rows.
 
   Raises:
-    InputError: if the online store is one of that kind.
+    InputError: if the online store is one of these.
   """
+  if feature_store.config.online_store is None:
+    raise errors.InputError(
+        f'Feast project {feature_store.project!r}: has no online store; set'
+        ' online_store in feature_store.yaml'
+    )
   if not getattr(feature_store.config.online_store, 'skip_dedup', True):
     raise overwriting_refused(feature_store)
 
 
 def overwriting_refused(feature_store: feast.FeatureStore) -> errors.InputError:
   """Returns the error of an online store that keeps the older row."""
-  kind = feature_store.config.online_store.type
   return errors.InputError(
-      f'Feast project {feature_store.project!r}: its online store ({kind})'
-      ' passes over rows that are no newer than those it holds; for Redis set'
-      ' skip_dedup: true under online_store in feature_store.yaml'
+      f'{_place(feature_store)} passes over rows that are no newer than those'
+      ' it holds; for Redis set skip_dedup: true under online_store in'
+      ' feature_store.yaml'
   )
 
 
@@ -139,14 +151,18 @@ def _date(seconds: int) -> datetime.datetime:
     ) from error
 
 
+def _place(feature_store: feast.FeatureStore) -> str:
+  kind = getattr(feature_store.config.online_store, 'type', None)
+  return f'Feast project {feature_store.project!r}: its online store ({kind})'
+
+
 @contextlib.contextmanager
 def _failing_clearly(feature_store: feast.FeatureStore) -> Iterator[None]:
   try:
     yield
   except Exception as error:  # Each online store raises its driver's own.
-    kind = feature_store.config.online_store.type
     raise errors.InputError(
-        f'Feast project {feature_store.project!r}: its online store ({kind})'
-        f' failed ({type(error).__name__}: {error}); see that it runs, and that'
-        ' `feast apply` has been run since feature_store.yaml changed'
+        f'{_place(feature_store)} failed ({type(error).__name__}: {error}); see'
+        ' that it runs, and that `feast apply` has been run since'
+        ' feature_store.yaml changed'
     ) from error
