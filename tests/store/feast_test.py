@@ -699,7 +699,7 @@ class WithoutFeastTest(absltest.TestCase):
       with mock.patch.dict(sys.modules):
         sys.modules.pop('limaml_jax.store.feast_store', None)
         with self.assertRaisesRegex(
-            ModuleNotFoundError, r"pip install 'limaml-jax\[feast\]'"
+            ModuleNotFoundError, r"pip install '.\[feast\]'"
         ):
           importlib.import_module('limaml_jax.store.feast_store')
 

@@ -8,5 +8,5 @@ import importlib.util
 
 if importlib.util.find_spec('feast') is None:
   raise ModuleNotFoundError(
-      "feast is not installed; pip install 'limaml-jax[feast]'", name='feast'
+      "feast is not installed; pip install '.[feast]'", name='feast'
   )
