@@ -325,6 +325,7 @@ class KilledTest(FeastTest):
     self.publish(self.FIRST)
     self.kill()
     self.assertLen([r for r in self.features(*self.FIRST) if r[0]], 2)
+    self.assertEqual(self.lookup().version, '00000001')
     self.assert_counts(self.materialize(), written=6)
 
   def test_run_again(self):
@@ -652,6 +653,8 @@ class RedisOfFeastTest(RedisTest):
     self.publish({'a': (7, [1, 2])})
     with self.assertRaisesRegex(errors.InputError, 'skip_dedup: true'):
       self.materialize()
+    # Refused before, not after, all rows were written.
+    self.assertEqual(self.features('a'), [(None, 0, None, None)])
 
 
 class CommandTest(FeastTest):
