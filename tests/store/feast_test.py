@@ -257,11 +257,14 @@ class MaterializeTest(FeastTest):
   def test_batches_and_progress(self):
     self.publish({f'{i}': (i, [i, 0]) for i in range(5)})
     calls = []
-    self.assert_counts(
-        self.materialize(batch_size=2, on_progress=lambda *c: calls.append(c)),
-        written=5,
-    )
-    self.assertEqual(calls, [(2, 5), (4, 5), (5, 5)])
+    with self.written_rows() as keys:
+      done = self.materialize(
+          batch_size=2,
+          on_progress=lambda *call: calls.append((*call, len(keys))),
+      )
+    self.assert_counts(done, written=5)
+    # The marker is a row, too, first and last.
+    self.assertEqual(calls, [(2, 5, 3), (4, 5, 5), (5, 5, 7)])
     vectors = [row[0] for row in self.features('0', '3', '4')]
     self.assertEqual(vectors, [[0, 0], [3, 0], [4, 0]])
 
