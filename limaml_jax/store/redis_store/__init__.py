@@ -1,0 +1,1 @@
+"""Redis as a back end: snapshots in the memory of a server."""
