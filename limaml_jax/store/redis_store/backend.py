@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
-from typing import NamedTuple
+import dataclasses
 
 from limaml_jax import errors
 from limaml_jax.store import manifest as manifest_lib
@@ -44,19 +44,11 @@ class RedisBackend:
 
   def versions(self, entity_type: str) -> list[str]:
     """As `backend.Backend`."""
-    keys = self._keys(entity_type)
-    return _versions(
-        self._connection.call(lambda client: client.hkeys(keys.manifests))
-    )
+    return self._versions('HKEYS', self._keys(entity_type).manifests)
 
   def published(self, entity_type: str) -> list[str]:
     """As `backend.Backend`."""
-    keys = self._keys(entity_type)
-    return _versions(
-        self._connection.call(
-            lambda client: client.zrange(keys.published, 0, -1)
-        )
-    )
+    return self._versions('ZRANGE', self._keys(entity_type).published, 0, -1)
 
   def current(self, entity_type: str) -> str:
     """As `backend.Backend`."""
@@ -100,7 +92,7 @@ class RedisBackend:
     """As `backend.Backend`."""
     manifest = self.manifest(entity_type, version)
     key = self._keys(entity_type).records(version)
-    found = self._connection.call(lambda client: client.hlen(key))
+    found = self._connection.command('HLEN', key)
     if found != manifest.count:
       raise records_lib.incomplete(
           self._connection, key, found=found, count=manifest.count
@@ -151,11 +143,19 @@ class RedisBackend:
     )
     return follower.RedisFollower(connection, self._keys(entity_type))
 
+  def _versions(self, *command):
+    found = self._connection.command(*command)
+    names = [name.decode(errors='replace') for name in found]
+    return sorted(
+        filter(manifest_lib.VERSION_PATTERN.fullmatch, names), key=int
+    )
+
   def _keys(self, entity_type):
     return keys_lib.Keys(self._place.prefix, entity_type)
 
 
-class _Snapshot(NamedTuple):
+@dataclasses.dataclass(eq=False)
+class _Snapshot:
   """See `backend.Snapshot`."""
 
   manifest: manifest_lib.Manifest
@@ -171,8 +171,3 @@ class _Snapshot(NamedTuple):
         count=self.manifest.count,
         itemsize=layout.itemsize,
     )
-
-
-def _versions(found: list[bytes]) -> list[str]:
-  names = [name.decode(errors='replace') for name in found]
-  return sorted(filter(manifest_lib.VERSION_PATTERN.fullmatch, names), key=int)

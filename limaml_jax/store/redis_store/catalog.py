@@ -29,7 +29,7 @@ def read_current(
   Raises:
     InputError: if nothing is.
   """
-  value = connection.call(lambda client: client.get(keys.current))
+  value = connection.command('GET', keys.current)
   return parse_current(connection, keys, value)
 
 
@@ -89,7 +89,7 @@ def read_manifest(
 
 def _read_manifest(connection, keys, version):
   place = f'{connection.place.address}: {keys.manifests}'
-  text = connection.call(lambda client: client.hget(keys.manifests, version))
+  text = connection.command('HGET', keys.manifests, version)
   if text is None:
     raise errors.InputError(
         f'{place}: no version {version!r}; choose one that lies there'

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import time
+from typing import Any
 from typing import TypeVar
 
 import redis
@@ -42,7 +43,7 @@ class Connection:
     """
     self.place = place
     self._patience_seconds = patience_seconds
-    options = {
+    options: dict[str, Any] = {
         'socket_timeout': timeout_seconds,
         'socket_connect_timeout': _CONNECT_SECONDS,
         'protocol': 2,  # Which every Redis, and what is like one, speaks.
@@ -74,6 +75,15 @@ class Connection:
           raise refusals.explained(self.place, error) from error
       time.sleep(pause)
       pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+  def command(self, *arguments: str | bytes | int) -> Any:
+    """Runs one command that may run twice; returns what redis-py makes of it.
+
+    Raises:
+      InputError: as `call`.
+    """
+    # Typed by nobody: redis-py declares bytes or str, whichever it was told.
+    return self.call(lambda client: client.execute_command(*arguments))
 
   def close(self) -> None:
     """Closes all connections."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import redis
-
 from limaml_jax import errors
 from limaml_jax.store.redis_store import connection as connection_lib
 
@@ -16,7 +14,9 @@ def batches(
   """Yields all of a hash, some of it perhaps twice."""
   cursor = 0
   while True:
-    cursor, batch = connection.call(_scan_from(key, cursor))
+    cursor, batch = connection.command(
+        'HSCAN', key, cursor, 'COUNT', _FIELDS_PER_SCAN
+    )
     if batch:
       yield batch
     if not cursor:
@@ -83,10 +83,3 @@ def wrong_size(
       f'{connection.place.address}: {key}: corrupt (a record has the wrong'
       ' size); roll back to another version, or write the snapshot again'
   )
-
-
-def _scan_from(key, cursor):
-  def scan(client: redis.Redis):
-    return client.hscan(key, cursor, count=_FIELDS_PER_SCAN)
-
-  return scan

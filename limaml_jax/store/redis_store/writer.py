@@ -51,9 +51,7 @@ class RedisWriter:
     self._may_replace = True
     for batch in records_lib.batches(self._connection, key):
       self._send([_hset(self._unfinished, batch.items())])
-    self._count = self._connection.call(
-        lambda client: client.hlen(self._unfinished)
-    )
+    self._count = self._connection.command('HLEN', self._unfinished)
     if self._count != base.count:
       raise records_lib.incomplete(
           self._connection, key, found=self._count, count=base.count
@@ -110,11 +108,8 @@ class RedisWriter:
 
   def abandon(self, connection: connection_lib.Connection) -> None:
     """Deletes what is unfinished, if it still is."""
-    connection.call(
-        lambda client: client.unlink(
-            self._unfinished, self._keys.steps(self._token)
-        )
-    )
+    steps = self._keys.steps(self._token)
+    connection.command('UNLINK', self._unfinished, steps)
 
   def _send(self, commands):
     """Sends commands that may come twice; counts them as one step."""
@@ -149,9 +144,7 @@ class RedisWriter:
     self._count += num_new
 
   def _are_there(self, keys):
-    found = self._connection.call(
-        lambda client: client.hmget(self._unfinished, keys)
-    )
+    found = self._connection.command('HMGET', self._unfinished, *keys)
     return [value is not None for value in found]
 
   def _next_version(self, client):
