@@ -36,7 +36,7 @@ class Server:
       )
     self.folder = pathlib.Path(folder)
     self.path = self.folder / 's'
-    self.port = _free_port() if port or cluster else 0
+    self.port = free_port() if port or cluster else 0
     self.url = f'unix://{self.path}'
     self.tcp_url = f'redis://127.0.0.1:{self.port}/0'
     self._options = {
@@ -49,7 +49,7 @@ class Server:
         **{name.replace('_', '-'): value for name, value in options.items()},
     }
     if cluster:
-      self._options['cluster-port'] = str(_free_port())
+      self._options['cluster-port'] = str(free_port())
     self._process = None
     self.start()
     if cluster:
@@ -106,6 +106,6 @@ class Server:
       time.sleep(0.02)
 
 
-def _free_port():
+def free_port():
   with socket.create_server(('127.0.0.1', 0)) as listener:
     return listener.getsockname()[1]

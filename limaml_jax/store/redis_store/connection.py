@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import time
+import traceback
 from typing import Any
 from typing import TypeVar
 
@@ -72,7 +73,8 @@ class Connection:
         return ask(self._client)
       except (redis.RedisError, OSError) as error:
         if time.monotonic() + pause > give_up or not _may_pass(error):
-          raise refusals.explained(self.place, error) from error
+          cause = None if self._tells_secrets(error) else error
+          raise refusals.explained(self.place, error) from cause
       time.sleep(pause)
       pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -88,6 +90,10 @@ class Connection:
   def close(self) -> None:
     """Closes all connections."""
     self._client.connection_pool.disconnect()
+
+  def _tells_secrets(self, error):
+    shown = ''.join(traceback.format_exception(error))
+    return place_lib.redacted(self.place, shown) != shown
 
 
 def _may_pass(error):

@@ -49,15 +49,18 @@ class RedisFollower:
     """As `backend.Follower`."""
     encoded = record_lib.encode_keys(keys)
     held = self._held  # Another thread may replace it.
+    incomplete = None
     for _ in range(_ATTEMPTS):
       if self._closed:
         raise ValueError('This reader is closed.')
-      stamp, count, values = self._connection.call(
+      stamp, values, count = self._connection.call(
           lambda client, held=held: self._ask(client, held, encoded)
       )
       if held is None or stamp != held.stamp:
         held = self._held = self._open(stamp)
-      elif count != held.manifest.count:
+      elif count == held.manifest.count:
+        return self._found(held, values)
+      elif incomplete is held:
         raise records_lib.incomplete(
             self._connection,
             held.records,
@@ -65,7 +68,7 @@ class RedisFollower:
             count=held.manifest.count,
         )
       else:
-        return self._found(held, values)
+        incomplete = held  # Perhaps left and deleted since `stamp` was read.
     raise errors.InputError(
         f'{self._connection.place.address}: {self._keys.current}: names another'
         ' snapshot before one is read; publish less often'
@@ -78,16 +81,21 @@ class RedisFollower:
     self._connection.close()
 
   def _ask(self, client, held, encoded):
-    """Returns, of one moment, the stamp, the count and the records."""
+    """Returns the stamp, the records of what is held, and their count.
+
+    No transaction, which a server refuses that is out of memory. None is
+    needed: records under one key are there all at once and never change, so
+    if they are complete afterwards, they were when they were read.
+    """
     if held is None:
-      return client.get(self._keys.current), 0, []
-    with client.pipeline(transaction=True) as pipeline:
+      return client.get(self._keys.current), [], 0
+    with client.pipeline(transaction=False) as pipeline:
       pipeline.get(self._keys.current)
-      pipeline.hlen(held.records)
       if encoded:
         pipeline.hmget(held.records, encoded)
-      stamp, count, *rest = pipeline.execute()
-    return stamp, count, rest[0] if rest else []
+      pipeline.hlen(held.records)
+      stamp, *values, count = pipeline.execute()
+    return stamp, values[0] if values else [], count
 
   def _open(self, stamp: bytes | None) -> _Held | None:
     """Returns what is held from now on; None if that is gone already."""
