@@ -160,9 +160,10 @@ class AnswerTest(FaultsTest):
     with self.refused('only reads; give the address of the primary'):
       store.publish('user', '00000001')
 
-  def test_keys_of_others(self):
+  @parameterized.parameters('manifests', 'published', 'latest')
+  def test_keys_of_others(self, name):
     server = self.start()
-    server.admin().set('limaml:{user}:manifests', 'x')
+    server.admin().xadd(f'limaml:{{user}}:{name}', {'x': 1})
     with self.refused('choose another .prefix='):
       self.publish(address.open_backend(server.url))
 
@@ -220,8 +221,7 @@ class PasswordTest(FaultsTest):
     self.publish(address.open_backend(server.url))
     server.admin().acl_setuser(
         'ann', enabled=True, passwords=['+hush'], keys=['limaml:*'],
-        commands=['+get', '+hget', '+hlen', '+hmget', '+multi', '+exec',
-                  '+hkeys'],
+        commands=['+get', '+hget', '+hlen', '+hmget'],
     )  # fmt: skip
     store = address.open_backend(server.url.replace('//', '//ann:hush@'))
     self.assert_serves(store, '00000001')

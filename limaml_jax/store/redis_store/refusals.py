@@ -8,6 +8,8 @@ from limaml_jax import errors
 from limaml_jax.store.redis_store import place as place_lib
 
 _STAYS = 'what is published stays'
+_READ_ONLY = 'a replica, which only reads; give the address of the primary'
+_FULL = f'out of memory (its maxmemory); raise it, or `prune`; {_STAYS}'
 # First match counts: kind of error -> what it means, and what to do.
 _BY_KIND = (
     (
@@ -60,17 +62,14 @@ _BY_KIND = (
         ' `redis-cli --cluster check` finds it well',
     ),
     (redis.exceptions.NoScriptError, 'lost a script ({text}); try again'),
+    (redis.exceptions.ReadOnlyError, _READ_ONLY),
+    (redis.exceptions.OutOfMemoryError, _FULL),
 )
-# Code within an answer -> the same. Older servers wrap those of scripts.
+# Code within an answer -> the same. Older servers wrap those of scripts, and
+# redis-py those of pipelines.
 _BY_CODE = (
-    (
-        'READONLY',
-        'a replica, which only reads; give the address of the primary',
-    ),
-    (
-        'OOM',
-        f'out of memory (its maxmemory); raise it, or `prune`; {_STAYS}',
-    ),
+    ('READONLY', _READ_ONLY),
+    ('OOM', _FULL),
     (
         'WRONGTYPE',
         "something else lies under the store's keys; choose another ?prefix=",
@@ -97,9 +96,8 @@ def _meaning(error, text):
   for kind, meaning in _BY_KIND:
     if isinstance(error, kind):
       return meaning.format(text=text)
-  code = getattr(error, 'status_code', None)
   for known, meaning in _BY_CODE:
-    if code == known or re.search(rf'(^|-){known}\b', text):
+    if re.search(rf'(^|-|error: ){known}\b', text):
       return meaning
   if isinstance(error, redis.ConnectionError | OSError):
     return (
