@@ -6,6 +6,7 @@ import subprocess
 import sys
 import traceback
 from unittest import mock
+import urllib.parse
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -49,9 +50,32 @@ class PlaceTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, 'prefix .*use letters'):
       address.open_backend(f'redis://h?prefix={prefix}')
 
-  def test_unknown_option_is_named(self):
-    with self.assertRaisesRegex(errors.InputError, "option 'socket_time'"):
-      address.open_backend('redis://h?socket_time=3')
+  @parameterized.parameters(
+      ('redis://h', 'socket_time', 'prefix, client_name'),
+      ('redis://h', 'ssl_ca_certs', 'prefix, client_name'),
+      ('rediss://h', 'ssl_ca_cert', 'ssl_ca_certs'),
+  )
+  def test_unknown_option_is_named(self, url, name, known):
+    with self.assertRaisesRegex(errors.InputError, f"'{name}'; .*{known}"):
+      address.open_backend(f'{url}?{name}=3')
+
+  @parameterized.parameters('redis://127.0.0.1:1', 'rediss://127.0.0.1:1',
+                            'unix:///nowhere')  # fmt: skip
+  def test_redis_py_takes_every_option(self, url):
+    options = {
+        'client_name': 'x', 'db': 1, 'health_check_interval': 1,
+        'max_connections': 2, 'password': 'x', 'socket_connect_timeout': 1,
+        'socket_timeout': 1, 'username': 'x',
+    }  # fmt: skip
+    if url.startswith('rediss'):
+      options |= {
+          'ssl_ca_certs': 'x', 'ssl_ca_path': 'x', 'ssl_cert_reqs': 'none',
+          'ssl_certfile': 'x', 'ssl_check_hostname': 'no', 'ssl_keyfile': 'x',
+          'ssl_password': 'x',
+      }  # fmt: skip
+    store = address.open_backend(f'{url}?{urllib.parse.urlencode(options)}')
+    with self.assertRaisesRegex(errors.InputError, 'cannot be reached'):
+      store.versions('user')
 
   @parameterized.parameters(
       ('redis://h', 'ann', 'secret'),

@@ -20,8 +20,11 @@ _EXAMPLES = 'redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH'
 _PREFIX_PATTERN = re.compile(r'[A-Za-z0-9_.:-]+')
 _OPTIONS = frozenset({
     'client_name', 'db', 'health_check_interval', 'max_connections', 'password',
-    'protocol', 'socket_connect_timeout', 'socket_keepalive', 'socket_timeout',
-    'username',
+    'socket_connect_timeout', 'socket_timeout', 'username',
+})  # fmt: skip
+_TLS_OPTIONS = frozenset({
+    'ssl_ca_certs', 'ssl_ca_path', 'ssl_cert_reqs', 'ssl_certfile',
+    'ssl_check_hostname', 'ssl_keyfile', 'ssl_password',
 })  # fmt: skip
 
 
@@ -63,11 +66,12 @@ def parse(url: str) -> Place:
     raise errors.InputError(
         f'{shown}: prefix {prefix!r}: use letters, digits, "_", "-", ".", ":"'
     )
+  known = _OPTIONS | (_TLS_OPTIONS if parts.scheme == 'rediss' else set())
   for name in fields:
-    if name not in _OPTIONS and not name.startswith('ssl_'):
+    if name not in known:
       raise errors.InputError(
-          f'{shown}: unknown option {name!r}; there are prefix, ssl_... and '
-          + ', '.join(sorted(_OPTIONS))
+          f'{shown}: unknown option {name!r}; there are prefix, '
+          + ', '.join(sorted(known))
       )
   rest = urllib.parse.urlencode(fields, doseq=True)
   try:
