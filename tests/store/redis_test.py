@@ -220,6 +220,17 @@ class RedisSnapshotTest(RedisTest, conformance.SnapshotConformance):
     with self.assertRaisesRegex(errors.InputError, 'no snapshot is published'):
       self.store.current('user')
 
+  @parameterized.parameters('entity', 'all')
+  def test_records_that_go_while_they_are_read(self, what):
+    self.write()
+    with self.store.open_snapshot('user', '00000001') as opened:
+      self.lose(what, 'a')
+      with self.assertRaisesRegex(errors.InputError, 'of 2 records'):
+        list(opened.scan())
+    with self.assertRaisesRegex(errors.InputError, 'of 2 records'):
+      with self.store.open_snapshot('user', '00000001'):
+        self.fail('It is not whole.')
+
   @parameterized.parameters((b'x' * 16, 'checksum'), (b'x', 'wrong size'))
   def test_changed_record_is_not_published(self, value, message):
     self.write()
