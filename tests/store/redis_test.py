@@ -13,7 +13,9 @@ from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
+from limaml_jax.store.redis_store import catalog
 from limaml_jax.store.redis_store import connection
+from limaml_jax.store.redis_store import follower
 from limaml_jax.store.redis_store import keys as keys_lib
 from limaml_jax.store.redis_store import scripts
 from tests.store import conformance
@@ -284,6 +286,38 @@ class RedisLookupTest(RedisTest, conformance.LookupConformance):
     answer = reader.lookup(['nobody'])
     self.assertEqual(answer.version, '00000001')
     np.testing.assert_array_equal(answer.vectors, [[8, 9]])
+
+  def replace(self):
+    """Publishes another version, and deletes the first."""
+    if self.store.current('user') == '00000001':
+      self.publish(vectors=np.full((2, 2), 9.0))
+      self.store.delete('user', '00000001')
+
+  def test_deleted_between_pointer_and_records(self):
+    self.publish()
+    reader = self.reader()
+    ask = follower.RedisFollower._ask
+
+    def ask_slowly(*arguments):
+      stamp, _, _ = ask(*arguments)
+      self.replace()
+      return stamp, *ask(*arguments)[1:]
+
+    with mock.patch.object(follower.RedisFollower, '_ask', ask_slowly):
+      answer = reader.lookup(['old'])
+    self.assertEqual(answer.version, '00000002')
+    np.testing.assert_array_equal(answer.vectors, [[9, 9]])
+
+  def test_deleted_between_pointer_and_manifest(self):
+    self.publish()
+    read = catalog.read_published
+
+    def read_late(*arguments):
+      self.replace()
+      return read(*arguments)
+
+    with mock.patch.object(catalog, 'read_published', read_late):
+      self.assertEqual(self.reader().lookup(['old']).version, '00000002')
 
   def test_record_of_wrong_size(self):
     self.publish()
