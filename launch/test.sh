@@ -2,6 +2,7 @@
 # Lint, types, and the whole test suite; arguments go to pytest.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+source launch/redis.sh
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 
 "$PYTHON" -m ruff check .

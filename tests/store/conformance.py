@@ -138,6 +138,18 @@ class SnapshotConformance(StoreTest):
         self.publish(version)
     self.assertEqual(self.store.current('user'), '00000001')
 
+  @parameterized.parameters('manifest', 'delete', 'open_snapshot', 'publish',
+                            'new_snapshot')  # fmt: skip
+  def test_absent_version_is_refused_by(self, method):
+    self.write()
+    with self.assertRaisesRegex(errors.InputError, "no version '00000002'"):
+      answer = getattr(self.store, method)('user', '00000002')
+      with answer:  # Where it gives a context, which does nothing earlier.
+        pass
+    self.assertEqual(self.store.versions('user'), ['00000001'])
+    self.store.delete('user', '00000001')
+    self.assert_nothing_left()
+
   def test_rollback_skips_what_was_never_published(self):
     self.publish(self.write().version)
     self.write()

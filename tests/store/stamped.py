@@ -44,6 +44,24 @@ def chunks(number: int) -> Iterator[record.Chunk]:
     )
 
 
+def describe(
+    written: backend_lib.Written, entity_type: str
+) -> manifest_lib.Manifest:
+  """Returns a manifest for who drives a writer by hand; dimension 2."""
+  return manifest_lib.Manifest(
+      entity_type=entity_type,
+      fingerprint='model',
+      dimension=2,
+      dtype='float32',
+      cutoff=1,
+      watermark=1,
+      created=1,
+      default_embedding=(0.0, 0.0),
+      generator={},
+      **written._asdict(),
+  )
+
+
 def half(number: int) -> Iterator[record.Chunk]:
   yield next(chunks(number))
   print('halfway', flush=True)
