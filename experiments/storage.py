@@ -136,7 +136,7 @@ def _show(rows: list[dict], num_entities: int) -> None:
     table.add_row(
         row['stored'],
         f'{row["bytes"]:,}',
-        f'{row["bytes"] / 1e3:,.1f} GB',
+        _human(row['bytes'] * 1_000_000),
         f'{row["roc_auc"]:.4f}' if 'roc_auc' in row else '',
         _show_difference(row),
     )

@@ -22,6 +22,9 @@ class Status(enum.IntEnum):
   VERSION_MISMATCH = 3  # Made by another model: the default embedding.
 
 
+_STALE, _MISSING = int(Status.STALE), int(Status.MISSING)
+
+
 class Lookup(NamedTuple):
   """Answer for n entities, all of it from one snapshot.
 
@@ -98,15 +101,19 @@ class Reader:
       return _mismatch(found)
     vectors = vector_dtypes.decode(found.records, manifest.dtype)
     watermarks = found.records['watermark']
-    seen_until = np.where(watermarks < 0, manifest.cutoff, watermarks)
-    ages = np.maximum(now - seen_until, 0)  # Clocks of two machines differ.
-    statuses = np.full(len(keys), Status.PRESENT, np.uint8)
+    ages = now - watermarks
+    unseen = np.flatnonzero(watermarks < 0)
+    if unseen.size:
+      ages[unseen] = now - manifest.cutoff
+    np.maximum(ages, 0, out=ages)  # Clocks of two machines differ.
+    statuses = np.zeros(len(keys), np.uint8)  # PRESENT.
     if self._max_age_seconds:
-      statuses[ages > self._max_age_seconds] = Status.STALE
-    missing = ~found.present
-    vectors[missing] = found.default
-    statuses[missing] = Status.MISSING
-    ages[missing] = -1
+      statuses[ages > self._max_age_seconds] = _STALE
+    missing = np.flatnonzero(~found.present)
+    if missing.size:
+      vectors[missing] = found.default
+      statuses[missing] = _MISSING
+      ages[missing] = -1
     return Lookup(vectors, statuses, ages, manifest.version)
 
 

@@ -17,6 +17,8 @@ _FIELDS = {
     'int8': {'scale': '<f4', 'vector': 'i1'},
 }
 DTYPES = tuple(_FIELDS)
+# Every float16 by its bits: found faster than it is computed.
+_FLOAT16 = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def fields(dtype: str, dimension: int) -> list[tuple]:
@@ -56,6 +58,9 @@ def encode(vectors: np.ndarray, records: np.ndarray, dtype: str) -> None:
 def decode(records: np.ndarray, dtype: str) -> np.ndarray:
   """Returns the vectors of records, [N, E] float32."""
   vectors = records['vector']
+  if dtype == 'float16':
+    bits = np.ascontiguousarray(vectors).view(np.uint16)
+    return np.take(_FLOAT16, bits, mode='wrap')  # Unchecked: all are there.
   if dtype == 'bfloat16':
     return (vectors.astype(np.uint32) << 16).view(np.float32)
   vectors = vectors.astype(np.float32)

@@ -152,7 +152,9 @@ def corrupt(path: pathlib.Path, reason: str) -> errors.InputError:
 
 
 def _refused(path: pathlib.Path, error: lmdb.Error) -> errors.InputError:
+  # A write that the disk cuts short is an input/output error to LMDB.
+  left = shutil.disk_usage(path).free
   return errors.InputError(
-      f'{file_path(path)}: cannot be written ({error}); free some space, e.g.'
-      ' by `prune`; the published snapshot is whole'
+      f'{file_path(path)}: cannot be written ({error}; {left:,} bytes are'
+      ' left); free some space, e.g. by `prune`; the published snapshot is whole'
   )

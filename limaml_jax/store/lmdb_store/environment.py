@@ -4,6 +4,7 @@ LMDB refuses to open a file twice in one process, so readers share, and the
 last one to let go closes.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
@@ -40,6 +41,7 @@ class OpenSnapshot:
     default: the default embedding, float32 [E].
     identity: of its file.
     num_holders: who have acquired but not released it.
+    absent: what stands for the record of a key that has none.
   """
 
   path: pathlib.Path
@@ -49,10 +51,28 @@ class OpenSnapshot:
   default: np.ndarray
   identity: tuple[int, int]
   num_holders: int = 1
+  absent: bytes = dataclasses.field(init=False)
+
+  def __post_init__(self):
+    blank = np.zeros((), self.layout)
+    blank['watermark'] = _ABSENT
+    self.absent = blank.tobytes()
 
   def scan(self) -> Iterator[tuple[bytes, bytes]]:
     """Yields key and record of each entity, in ascending order of the keys."""
     yield from database_lib.scan(self.database)
+
+  def _join(self, keys: Iterable[bytes]) -> bytes:
+    """Returns the records of some keys; no bytecode runs per key."""
+    try:
+      with self.database.begin() as transaction:
+        return b''.join(
+            map(transaction.get, keys, itertools.repeat(self.absent))
+        )
+    except lmdb.BadValsizeError:
+      raise
+    except lmdb.Error as error:
+      raise database_lib.corrupt(self.path, str(error)) from error
 
   def read(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns who is present, [n] bool, and records, [n].
@@ -60,18 +80,11 @@ class OpenSnapshot:
     Raises:
       InputError: if the file turns out to be corrupt.
     """
-    absent = np.zeros((), self.layout)
-    absent['watermark'] = _ABSENT
-    encoded = record_lib.encode_keys(keys)
     try:
-      with self.database.begin(buffers=True) as transaction:
-        # The buffers die with the transaction; joining copies them. No
-        # bytecode runs per key.
-        joined = b''.join(
-            map(transaction.get, encoded, itertools.repeat(absent.tobytes()))
-        )
-    except lmdb.Error as error:
-      raise database_lib.corrupt(self.path, str(error)) from error
+      joined = self._join(map(str.encode, keys))
+    except (UnicodeEncodeError, lmdb.BadValsizeError):
+      # Seldom: among them is a key that no snapshot can hold.
+      joined = self._join(record_lib.encode_keys(keys))
     if len(joined) != len(keys) * self.layout.itemsize:
       raise database_lib.corrupt(self.path, 'a record has the wrong size')
     records = np.frombuffer(joined, self.layout)
