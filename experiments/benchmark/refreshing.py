@@ -38,7 +38,13 @@ _ENTITIES = flags.DEFINE_integer(
     'refresh_entities', 1_000_000, 'Entities.', lower_bound=100
 )
 _EVENTS = flags.DEFINE_integer(
-    'refresh_events', 16, 'Events of an entity on the first day.', lower_bound=1
+    'refresh_events',
+    16,
+    'Events of an entity on the first day, in the mean.',
+    lower_bound=1,
+)
+_STEPS = flags.DEFINE_integer(
+    'refresh_steps', 1, 'K, inner steps.', lower_bound=1
 )
 _CHANGED = flags.DEFINE_float(
     'changed', 0.05, 'Of the entities, that have events on the second day.'
@@ -74,6 +80,7 @@ def main() -> None:
         json.dumps({
             'entities': info.num_entities,
             'events': info.num_interactions,
+            'num_steps': _STEPS.value,
             'full_s': round(full, 2),
             'incremental_s': round(incremental, 2),
             'adapted': adapted,
@@ -88,7 +95,7 @@ class _Line:
 
   def __init__(self, table, info, scratch: pathlib.Path):
     config = overrides.override(
-        config_lib.Config(), {'refresh.entities_per_chunk': 2048}
+        config_lib.Config(), {'inner_loop.num_steps': _STEPS.value}
     )
     self._config, self._table, self._info = config, table, info
     self._scratch = scratch
@@ -152,13 +159,13 @@ def _make_data() -> tuple[dataset.TaskTable, dataset.DatasetInfo]:
   """Returns two days of random events."""
   rng = np.random.default_rng(0)
   num_entities = _ENTITIES.value
-  sizes = np.full(num_entities, _EVENTS.value)
+  first = rng.integers(1, 2 * _EVENTS.value, num_entities)
   changed = rng.random(num_entities) < _CHANGED.value
-  sizes[changed] += _NEW_EVENTS
+  sizes = first + _NEW_EVENTS * changed
   offsets = np.concatenate([[0], np.cumsum(sizes)])
   position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
-  times = _START + position * (_DAY // _EVENTS.value)
-  times[position >= _EVENTS.value] = _START + _DAY + _DAY // 2
+  times = _START + position * (_DAY // (2 * _EVENTS.value))
+  times[position >= np.repeat(first, sizes)] = _START + _DAY + _DAY // 2
   num_events = len(times)
   table = dataset.TaskTable(
       entity_keys=np.char.add('u', np.arange(10**8, 10**8 + num_entities)

@@ -7,6 +7,7 @@ import numpy as np
 _NORM_QUANTILES = {'median': 0.5, '99th percentile': 0.99}
 _NUM_QUANTILES = 101
 _MIN_ENTITIES = 30  # Fewer describe nothing but themselves.
+_MAX_ENTITIES = 20_000  # More tell a quantile no better.
 
 
 class Cohorts(NamedTuple):
@@ -55,7 +56,7 @@ def drifts(
   Args:
     current: [n, E].
     previous: [m, E].
-    cohorts: of both.
+    cohorts: of both; of a large one, some in regular distances.
   """
   spread = np.maximum(previous.std(axis=0), 1e-12)
   members = {'all': (slice(None), slice(None))} | {
@@ -68,10 +69,16 @@ def drifts(
     if min(len(now), len(before)) < _MIN_ENTITIES:
       found[name] = None
       continue
+    now, before = _some(now), _some(before)
     moved = np.abs(_quantiles(now) - _quantiles(before)).mean(axis=0)
     distance = float((moved / spread).mean())
     found[name] = distance if np.isfinite(distance) else np.inf
   return found
+
+
+def _some(vectors: np.ndarray) -> np.ndarray:
+  """Returns vectors from all over, as many as a quantile needs."""
+  return vectors[:: -(-len(vectors) // _MAX_ENTITIES)]
 
 
 def _quantiles(vectors: np.ndarray) -> np.ndarray:

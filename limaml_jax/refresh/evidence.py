@@ -69,18 +69,19 @@ def judge(
 
 
 def _cohorts(refresher, contents, previous):
+  """Sorts the entities of both snapshots by their events at its cutoff."""
   table = refresher.table
   entities = np.arange(len(table.entity_keys))
-  order = np.argsort(table.entity_keys, kind='stable')
 
   def indices(one):
     if one is None:
       return np.zeros(0, np.int64)
     sizes = episodes.support_sizes(table, entities, one.manifest.cutoff)
-    place = np.searchsorted(table.entity_keys, one.keys, sorter=order)
-    entity = order[np.minimum(place, entities.size - 1)]
-    known = table.entity_keys[entity] == one.keys
-    return np.where(known, cohorts_lib.cohort_indices(sizes[entity]), -1)
+    place = one.find(table.entity_keys)
+    known = place >= 0
+    found = np.full(one.keys.size, -1)
+    found[place[known]] = cohorts_lib.cohort_indices(sizes[known])
+    return found
 
   return distributions.Cohorts(
       cohorts_lib.COHORTS, indices(contents), indices(previous)

@@ -131,4 +131,7 @@ def changed(
 
 def gone(base: contents_lib.Contents, keys: np.ndarray) -> list[str]:
   """Returns the keys of the base that are no entity any more."""
-  return np.setdiff1d(base.keys, keys, assume_unique=True).tolist()
+  found = base.find(keys)
+  is_gone = np.ones(base.keys.size, bool)
+  is_gone[found[found >= 0]] = False
+  return base.keys[is_gone].tolist()

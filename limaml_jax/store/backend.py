@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from limaml_jax.store import checksum as checksum_lib
 from limaml_jax.store import manifest as manifest_lib
 
 
@@ -23,7 +24,7 @@ class Written(NamedTuple):
   Attributes:
     version: that it will be.
     count: of records.
-    checksum: see `checksum.of_records`.
+    checksum: see `checksum.Checksum`.
     data_checksum: of the file, or ''.
   """
 
@@ -64,8 +65,8 @@ class Snapshot(Protocol):
 
   manifest: manifest_lib.Manifest
 
-  def scan(self) -> Iterator[tuple[bytes, bytes]]:
-    """Yields key and record of every entity, in ascending order of keys."""
+  def scan(self) -> Iterator[checksum_lib.Block]:
+    """Yields keys and records of all entities, in ascending order of keys."""
     ...
 
 

@@ -2,27 +2,45 @@
 
 from collections.abc import Iterable
 import hashlib
-import itertools
 
-_RECORDS_PER_UPDATE = 4096
+import numpy as np
+
+# Keys and records of so many entities, but for the last block.
+ENTITIES_PER_BLOCK = 65536
+Block = tuple[list[bytes], list[bytes]]
 
 
-def of_records(items: Iterable[tuple[bytes, bytes]]) -> str:
-  """Returns the SHA-256 of keys and records, hexadecimal.
+class Checksum:
+  """SHA-256 of keys and records.
 
-  Every key is preceded by its length (2 bytes, little-endian), so that the
-  same bytes cannot be cut into other keys.
-
-  Args:
-    items: key and record of each entity, in ascending order of the keys.
+  Of one block of entities after another: the lengths of the keys (two bytes
+  each, little-endian), the keys, and the records, which all have one length.
+  So the same bytes cannot be cut into other keys.
   """
-  digest = hashlib.sha256()
-  items = iter(items)
-  while batch := list(itertools.islice(items, _RECORDS_PER_UPDATE)):
-    parts = [
-        part
-        for key, value in batch
-        for part in (len(key).to_bytes(2, 'little'), key, value)
-    ]
-    digest.update(b''.join(parts))
-  return digest.hexdigest()
+
+  def __init__(self):
+    self._digest = hashlib.sha256()
+
+  def add(self, keys: list[bytes], records: bytes) -> None:
+    """Adds a block.
+
+    Args:
+      keys: of its entities, ascending.
+      records: of all of them, joined.
+    """
+    lengths = np.fromiter(map(len, keys), '<u2', len(keys))
+    self._digest.update(lengths.tobytes())
+    self._digest.update(b''.join(keys))
+    self._digest.update(records)
+
+  def hexdigest(self) -> str:
+    """Returns 64 hexadecimal digits."""
+    return self._digest.hexdigest()
+
+
+def of_blocks(blocks: Iterable[Block]) -> str:
+  """Returns the checksum of a snapshot that comes in blocks."""
+  checksum = Checksum()
+  for keys, records in blocks:
+    checksum.add(keys, b''.join(records))
+  return checksum.hexdigest()

@@ -32,7 +32,7 @@ class Manifest:
     created: when the refresh ran.
     default_embedding: served to an entity without a vector, [E].
     generator: what made the vectors, by whoever did: a JSON object.
-    checksum: SHA-256 of keys and records, see `checksum.of_records`; the same
+    checksum: SHA-256 of keys and records, see `checksum.Checksum`; the same
       whatever back end stores them.
     data_checksum: SHA-256 of the file that holds them; '' where there is none.
   """

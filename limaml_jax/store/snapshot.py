@@ -143,26 +143,27 @@ def verify(
     InputError: if the snapshot is absent or not what was written.
   """
   with store.open_snapshot(entity_type, version) as opened:
-    check(store, opened.manifest, opened.scan())
+    found = checksum.of_blocks(opened.scan())
+    check(store, opened.manifest, found)
     return opened.manifest
 
 
 def check(
     store: backend_lib.Backend,
     manifest: manifest_lib.Manifest,
-    items: Iterable[tuple[bytes, bytes]],
+    found: str,
 ) -> None:
   """Refuses records that are not those that were written.
 
   Args:
     store: that holds them.
     manifest: of their snapshot.
-    items: key and record of each entity, in ascending order of the keys.
+    found: their checksum.
 
   Raises:
     InputError: if the checksum is not the manifest's.
   """
-  if checksum.of_records(items) != manifest.checksum:
+  if found != manifest.checksum:
     raise errors.InputError(
         f'{store.address}: {manifest.entity_type} {manifest.version}: corrupt'
         " (its checksum is not the manifest's); roll back to another version,"

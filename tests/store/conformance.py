@@ -65,7 +65,7 @@ class SnapshotConformance(StoreTest):
     self.assertEqual(manifest.dimension, 2)
     self.assertEqual(manifest.watermark, 9)
     self.assertEqual(manifest.default_embedding, (0.5, 0.25))
-    content = b'\1\0a' + RECORD_A + b'\1\0b' + RECORD_B
+    content = b'\1\0\1\0' + b'ab' + RECORD_A + RECORD_B
     self.assertEqual(manifest.checksum, hashlib.sha256(content).hexdigest())
 
   @parameterized.parameters(([0, 1, 2, 3, 4],), ([4, 2, 0, 3, 1],))
@@ -189,7 +189,7 @@ class SnapshotConformance(StoreTest):
     version = self.write().version
     with self.store.open_snapshot('user', version) as opened:
       self.assertEqual(
-          list(opened.scan()), [(b'a', RECORD_A), (b'b', RECORD_B)]
+          list(opened.scan()), [([b'a', b'b'], [RECORD_A, RECORD_B])]
       )
 
   def test_base_is_carried_over(self):
@@ -218,7 +218,7 @@ class SnapshotConformance(StoreTest):
         **SETTINGS,
     )
     with self.store.open_snapshot('user', found.version) as opened:
-      self.assertEqual(list(opened.scan()), [(b'a', RECORD_A)])
+      self.assertEqual(list(opened.scan()), [([b'a'], [RECORD_A])])
 
   @parameterized.parameters(
       ('fingerprint', 'other'), ('dtype', 'float16'),

@@ -31,7 +31,9 @@ class SmallDiskTest(absltest.TestCase):
         self.run_on_small_disk()
     )
     self.assertEqual((first, served), ('00000001', '00000001 1000'))
-    self.assertRegex(full, r'cannot be written .* [\d,]{1,9} bytes are left\); free')
+    self.assertRegex(
+        full, r'cannot be written .* [\d,]{1,9} bytes are left\); free'
+    )
     self.assertEqual(still, '00000001 1000')
     # What was half-written takes no space.
     self.assertEqual((second, then), ('00000002', '00000002 2000'))

@@ -66,6 +66,7 @@ def _scan(
   """Yields key, number of the snapshot, and all that a row depends on."""
   manifest = snapshot.manifest
   made_by = manifest.fingerprint, manifest.dtype
-  for key, record in snapshot.scan():
-    time = event_timestamp(record, manifest)
-    yield key, number, (record, time, made_by)
+  for keys, records in snapshot.scan():
+    for key, record in zip(keys, records, strict=True):
+      time = event_timestamp(record, manifest)
+      yield key, number, (record, time, made_by)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import hashlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -81,7 +82,7 @@ class Database:
     except lmdb.Error as error:
       raise _refused(self._path, error) from error
     count = self._database.stat()['entries']
-    checksum = checksum_lib.of_records(scan(self._database))
+    checksum = checksum_lib.of_blocks(scan(self._database))
     self.close()
     return count, checksum, file_checksum(file_path(self._path))
 
@@ -131,10 +132,15 @@ def open_read_only(path: pathlib.Path, count: int) -> lmdb.Environment:
   raise corrupt(path, reason)
 
 
-def scan(database: lmdb.Environment) -> Iterator[tuple[bytes, bytes]]:
-  """Yields key and record of each entity, in ascending order of the keys."""
+def scan(database: lmdb.Environment) -> Iterator[checksum_lib.Block]:
+  """Yields keys and records of all entities, in ascending order of the keys."""
+  size = checksum_lib.ENTITIES_PER_BLOCK
   with database.begin() as transaction:
-    yield from transaction.cursor().iternext()
+    # Apart: a pair for each entity would keep the garbage collector busy.
+    keys = transaction.cursor().iternext(values=False)
+    records = transaction.cursor().iternext(keys=False)
+    while block := list(itertools.islice(keys, size)):
+      yield block, list(itertools.islice(records, size))
 
 
 def file_checksum(path: pathlib.Path) -> str:
@@ -156,5 +162,5 @@ def _refused(path: pathlib.Path, error: lmdb.Error) -> errors.InputError:
   left = shutil.disk_usage(path).free
   return errors.InputError(
       f'{file_path(path)}: cannot be written ({error}; {left:,} bytes are'
-      ' left); free some space, e.g. by `prune`; the published snapshot is whole'
+      ' left); free some space, e.g. by `prune`; the published one is whole'
   )

@@ -16,6 +16,7 @@ import threading
 import lmdb
 import numpy as np
 
+from limaml_jax.store import checksum as checksum_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record as record_lib
 from limaml_jax.store.lmdb_store import database as database_lib
@@ -58,9 +59,9 @@ class OpenSnapshot:
     blank['watermark'] = _ABSENT
     self.absent = blank.tobytes()
 
-  def scan(self) -> Iterator[tuple[bytes, bytes]]:
-    """Yields key and record of each entity, in ascending order of the keys."""
-    yield from database_lib.scan(self.database)
+  def scan(self) -> Iterator[checksum_lib.Block]:
+    """As `backend.Snapshot`."""
+    return database_lib.scan(self.database)
 
   def _join(self, keys: Iterable[bytes]) -> bytes:
     """Returns the records of some keys; no bytecode runs per key."""

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 
 from limaml_jax import errors
+from limaml_jax.store import checksum
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record as record_lib
 from limaml_jax.store.redis_store import catalog
@@ -162,7 +163,7 @@ class _Snapshot:
   connection: connection_lib.Connection
   key: str
 
-  def scan(self) -> Iterator[tuple[bytes, bytes]]:
+  def scan(self) -> Iterator[checksum.Block]:
     """As `backend.Snapshot`."""
     layout = record_lib.layout(self.manifest.dimension, self.manifest.dtype)
     return records_lib.ascending(

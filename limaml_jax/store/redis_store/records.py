@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from limaml_jax import errors
+from limaml_jax.store import checksum
 from limaml_jax.store.redis_store import connection as connection_lib
 
 _FIELDS_PER_SCAN = 2000  # About 1 ms of the server, which others wait for.
@@ -29,8 +30,8 @@ def ascending(
     *,
     count: int,
     itemsize: int,
-) -> Iterator[tuple[bytes, bytes]]:
-  """Yields key and record of each entity, in ascending order of keys.
+) -> Iterator[checksum.Block]:
+  """Yields keys and records of all entities, in ascending order of keys.
 
   Holds all of them in memory, records in one piece.
 
@@ -59,9 +60,12 @@ def ascending(
   ]
   if len(order) != count:
     raise incomplete(connection, key, found=len(order), count=count)
-  for i in order:
-    start = i * itemsize
-    yield entities[i], bytes(values[start : start + itemsize])
+  view = memoryview(bytes(values))
+  size = checksum.ENTITIES_PER_BLOCK
+  for start in range(0, len(order), size):
+    block = order[start : start + size]
+    records = [view[i * itemsize : (i + 1) * itemsize] for i in block]
+    yield [entities[i] for i in block], list(map(bytes, records))
 
 
 def incomplete(

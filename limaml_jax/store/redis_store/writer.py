@@ -83,7 +83,7 @@ class RedisWriter:
   ) -> manifest_lib.Manifest:
     """As `backend.Writer`; what the server has is what is described."""
     draft = describe(backend_lib.Written('00000000', 0, '0' * 64, ''))
-    checksum = checksum_lib.of_records(
+    checksum = checksum_lib.of_blocks(
         records_lib.ascending(
             self._connection,
             self._unfinished,
