@@ -31,10 +31,12 @@ def norm_ratios(
   """Returns quantiles of the norms over those of the previous snapshot.
 
   Args:
-    current: [n, E].
+    current: [n, E]; of many, some in regular distances are taken.
     previous: [m, E].
   """
-  norms = [np.linalg.norm(vectors, axis=1) for vectors in (current, previous)]
+  norms = [
+      np.linalg.norm(_some(vectors), axis=1) for vectors in (current, previous)
+  ]
   tiny = np.finfo(np.float32).tiny
   ratios = {}
   for name, quantile in _NORM_QUANTILES.items():

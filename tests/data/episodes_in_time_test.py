@@ -146,24 +146,24 @@ def embed_all(table, cutoff):
     seen.extend(random_logs.rows_of(support, row) for row in range(num_rows))
     return np.zeros((num_rows, 1))
 
+  config = config_lib.Config(
+      episodes=config_lib.EpisodeConfig(
+          support_buckets=(_CAP,), num_support_buckets=1
+      ),
+      refresh=config_lib.RefreshConfig(entities_per_chunk=1),
+  )
+  plan = generate.make_plan(table, cutoff, config=config)
   chunks = generate.generate(
       table,
       None,
-      cutoff,
+      plan,
       embed_chunk=embed_chunk,
       names=episodes.FeatureNames(meta=('user',), regular=('movie',)),
       entity_type='user',
-      config=config_lib.Config(
-          episodes=config_lib.EpisodeConfig(
-              support_buckets=(_CAP,), num_support_buckets=1
-          ),
-          refresh=config_lib.RefreshConfig(entities_per_chunk=1),
-      ),
+      config=config,
   )
-  entities, marks = [], []
-  for chunk in chunks:
-    entities += chunk.entities.tolist()
-    marks += chunk.watermarks.tolist()
+  entities = [entity for chunk in chunks for entity in chunk.entities.tolist()]
+  marks = plan.watermarks[entities].tolist()
   return {
       entity: (rows, mark)
       for entity, rows, mark in zip(entities, seen, marks, strict=True)
