@@ -60,6 +60,7 @@ def make_line(
     config: config_lib.Config,
     store: str | pathlib.Path,
     adapt: bool = True,
+    dtype: str = 'float32',
 ) -> ServingLine:
   assembly = assembly_lib.assemble(config, info)
   refresher = refresher_lib.Refresher(
@@ -72,6 +73,7 @@ def make_line(
       config=config,
       store=address.open_backend(store),
       adapt=adapt,
+      dtype=dtype,
   )
   scorer = scorer_lib.Scorer(
       params.global_block,

@@ -158,6 +158,27 @@ class RefreshTest(JobTest):
     skipped = [c.name for c in outcome.verdict.checks if c.passed is None]
     self.assertEqual(skipped, ['norm', 'drift'])
 
+  def test_another_meta_block_adapts_everybody(self):
+    self.refresh(self.days[3])
+    line = small_refresh.make_line(self.line.store, meta_seed=1)
+    outcome = self.refresh(self.days[4], line)
+    self.assertEqual(
+        outcome.why_full, 'snapshot 00000001 was adapted otherwise'
+    )
+    self.assert_same(
+        self.contents(outcome), self.full(self.days[4], meta_seed=1)
+    )
+    self.assertEqual(
+        self.refresh(self.days[4], self.line).result, RESULT.PUBLISHED
+    )
+
+  def test_another_type_adapts_everybody(self):
+    self.refresh(self.days[3])
+    line = small_refresh.make_line(self.line.store, dtype='int8')
+    outcome = self.refresh(self.days[4], line)
+    self.assertEqual(outcome.why_full, 'snapshot 00000001 is in float32')
+    self.assertEqual(outcome.manifest.dtype, 'int8')
+
   def test_manifest_says_how_it_was_made(self):
     self.refresh(self.days[3])
     manifest = self.refresh(self.days[4]).manifest

@@ -61,14 +61,19 @@ def cutoffs() -> list[int]:
   return np.linspace(start + 9000, stop, NUM_DAYS).astype(int).tolist()
 
 
-def make_line(store, *, data=None, seed=0) -> serving_line.ServingLine:
+def make_line(
+    store, *, data=None, seed=0, meta_seed=0, dtype='float32'
+) -> serving_line.ServingLine:
   """Returns a model of random parameters, and its store."""
   table, info, _ = data or make_data()
   config = make_config()
   model = assembly_lib.assemble(config, info).model
   params = model.init(jax.random.key(seed))
+  params = params._replace(
+      meta_block=model.init(jax.random.key(meta_seed)).meta_block
+  )
   return serving_line.make_line(
-      table, info, params, config=config, store=store
+      table, info, params, config=config, store=store, dtype=dtype
   )
 
 
