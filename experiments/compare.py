@@ -135,6 +135,7 @@ def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
         progress.bar(f'train {name}, seed {seed}') as update,
     ):
       loop.train(config, data.table, data.info, run_dir, on_progress=update)
+      dataset.copy_encoding(data.directory, run_dir / pipeline.ENCODING_DIR)
   return _serve(data, workdir, name, seed, clock, adapt=True)
 
 

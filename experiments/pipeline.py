@@ -27,6 +27,8 @@ SCHEMAS = pathlib.Path(__file__).parent / 'schemas'
 STORE_DIR = 'store'
 # Snapshots of an evaluation's replay, apart from those that are served.
 REPLAY_STORE_DIR = 'replay_store'
+# Of what a run was trained on: for `prepare --encoding_of`.
+ENCODING_DIR = 'encoding'
 # Of a refresh that is not finished, and the gate's last verdict.
 REFRESH_DIR = 'refresh'
 

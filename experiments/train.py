@@ -14,6 +14,7 @@ from experiments import config_flag
 from experiments import pipeline
 from experiments import progress
 from experiments import variants
+from limaml_jax.data import dataset
 from limaml_jax.meta import outer_loop
 from limaml_jax.training import loop
 
@@ -55,6 +56,7 @@ def main() -> None:
         stop_after=_STOP_AFTER.value,
         on_progress=update,
     )
+  dataset.copy_encoding(data.directory, workdir / pipeline.ENCODING_DIR)
   order = outer_loop.order_name(config.inner_loop)
   print(f'{workdir}: {int(state.step)} outer steps; {order}')
 

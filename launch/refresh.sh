@@ -19,8 +19,8 @@ Optional:
   LIMAML_REDIS_PASSWORD  of the store; never part of LIMAML_STORE
   LIMAML_CUTOFF          ISO time with zone (default: today's 00:00)
   LIMAML_ZONE            whose 00:00 that is (default UTC)
-  LIMAML_ENCODING_OF     dataset that the model was trained on (default
-                         LIMAML_DATA)
+  LIMAML_ENCODING_OF     dataset that the model was trained on (default what
+                         training kept of it in LIMAML_WORKDIR, or LIMAML_DATA)
   LIMAML_CONFIG          file of settings that the dataset was made with
   LIMAML_DATA_DIR        has the side tables (default: beside log or schema)
   LIMAML_MEMORY_LIMIT    of DuckDB, such as 8GB
@@ -85,9 +85,11 @@ if [[ "$steps" == *prepare* ]]; then
     prepare_flags+=("--data_dir=$LIMAML_DATA_DIR")
   [[ -z "${LIMAML_MEMORY_LIMIT:-}" ]] ||
     prepare_flags+=("--memory_limit=$LIMAML_MEMORY_LIMIT")
+  encoding_of="${LIMAML_ENCODING_OF:-${LIMAML_WORKDIR:-}/encoding}"
+  [[ -d "$encoding_of" ]] || encoding_of="${LIMAML_ENCODING_OF:-$LIMAML_DATA}"
   "$PYTHON" -m experiments.prepare --schema="$LIMAML_SCHEMA" \
     --input="$LIMAML_LOGS" --output="$LIMAML_DATA" \
-    --encoding_of="${LIMAML_ENCODING_OF:-$LIMAML_DATA}" \
+    --encoding_of="$encoding_of" \
     ${prepare_flags[@]+"${prepare_flags[@]}"}
 fi
 if [[ "$steps" == *refresh* ]]; then

@@ -10,6 +10,7 @@ DIR/tasks/              one example per entity, ArrayRecord through TFDS
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -134,6 +135,23 @@ def load_info(directory: str | pathlib.Path) -> DatasetInfo:
     return DatasetInfo.from_json(path.read_text())
   except (ValueError, KeyError, TypeError) as error:
     raise _torn(path) from error
+
+
+def copy_encoding(
+    source: str | pathlib.Path, target: str | pathlib.Path
+) -> None:
+  """Copies what `prepare(encoding_of=...)` takes of a dataset.
+
+  Args:
+    source: directory of a prepared dataset.
+    target: directory that receives it.
+  """
+  source, target = pathlib.Path(source), pathlib.Path(target)
+  target.mkdir(parents=True, exist_ok=True)
+  for name in (VOCABULARIES_FILE, DATASET_FILE):
+    temporary = target / f'{name}.tmp'
+    shutil.copyfile(source / name, temporary)
+    temporary.replace(target / name)
 
 
 def load_vocabularies(directory: str | pathlib.Path) -> dict[str, list[str]]:

@@ -7,6 +7,8 @@ import tempfile
 
 from absl.testing import absltest
 
+from limaml_jax.data import dataset
+from limaml_jax.data.tasks import encoding
 from limaml_jax.training import writers
 from tests.experiments import commands
 
@@ -53,6 +55,11 @@ class LineTest(absltest.TestCase):
     self.assertEqual(
         [r['step'] for r in records], sorted({r['step'] for r in records})
     )
+
+  def test_training_keeps_the_encoding(self):
+    kept = encoding.load(self.dir / 'limaml' / 'encoding')
+    info = dataset.load_info(self.dir / 'tasks')
+    self.assertEqual(kept.fingerprint, info.encoding)
 
   def test_score_reads_what_refresh_published(self):
     result = self.run_ok(

@@ -92,6 +92,13 @@ class RefreshScriptTest(parameterized.TestCase):
     self.assertEqual((result.returncode, result.stderr), (0, ''))
     self.assertEqual(self.recorded(), expected)
 
+  def test_encoding_is_that_which_training_kept(self):
+    workdir = self.create_tempdir().full_path
+    os.mkdir(f'{workdir}/encoding')
+    self.run_script('prepare', LIMAML_WORKDIR=workdir)
+    (call,) = self.recorded()
+    self.assertEqual(call[-1], f'--encoding_of={workdir}/encoding')
+
   def test_optional_settings_become_flags_of_prepare(self):
     self.run_script(
         '--config.protocol.split=by_time',
