@@ -48,14 +48,24 @@ class Staging:
     return found
 
   def add(self, chunk: generate.Chunk) -> None:
-    """Keeps a chunk; returns once the disk has it."""
+    """Keeps a chunk; returns once the disk has it.
+
+    Raises:
+      InputError: if the disk is full or refuses.
+    """
     path = self._path(chunk.number)
     temporary = path.with_suffix('.tmp')
-    with open(temporary, 'wb') as file:
-      np.savez(file, entities=chunk.entities, vectors=chunk.vectors)
-      file.flush()
-      os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+      with open(temporary, 'wb') as file:
+        np.savez(file, entities=chunk.entities, vectors=chunk.vectors)
+        file.flush()
+        os.fsync(file.fileno())
+      temporary.replace(path)
+    except OSError as error:
+      raise errors.InputError(
+          f'{path}: cannot be written ({error.strerror}); make room, or make it'
+          ' writable, and run again: finished chunks are kept'
+      ) from error
 
   def clear(self) -> None:
     """Forgets the job, which is over."""

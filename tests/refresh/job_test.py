@@ -251,6 +251,18 @@ class ResumeTest(JobTest):
     outcome = self.refresh(self.days[5])
     self.assert_same(self.contents(outcome), self.full(self.days[5]))
 
+  def test_disk_that_is_full(self):
+    self.kill_at('adapt', 2, self.days[5])
+    full = self.dir / 'staging' / '00000003.tmp'
+    full.symlink_to('/dev/full')
+    with self.assertRaisesRegex(
+        errors.InputError, '00000003.npz: .*No space left on device.*run again'
+    ):
+      self.refresh(self.days[5])
+    full.unlink()
+    outcome = self.refresh(self.days[5])
+    self.assert_same(self.contents(outcome), self.full(self.days[5]))
+
   def test_staging_is_gone_in_the_end(self):
     self.refresh(self.days[5])
     left = [path.name for path in (self.dir / 'staging').iterdir()]
