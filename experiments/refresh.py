@@ -81,7 +81,8 @@ _MAX_QUALITY_LOSS = flags.DEFINE_float(
 _WINDOW_HOURS = flags.DEFINE_float(
     'window_hours',
     _DEFAULTS.window_hours,
-    'Gate: before the cutoff, whose events are scored.',
+    'Gate: before the cutoff, whose events are scored; never more than half '
+    'the time since the published snapshot.',
 )
 
 

@@ -42,7 +42,8 @@ def judge(
     ):
       comparable = None
     else:
-      start = max(start, before.cutoff)
+      # Later than half of the new events, which what is judged builds on.
+      start = max(start, (before.cutoff + manifest.cutoff) // 2)
   rows = quality.window_rows(
       refresher,
       start,

@@ -26,13 +26,14 @@ class GateConfig:
     max_drift: distance between the vectors of a cohort and those of the same
       cohort in the previous snapshot, in standard deviations.
     max_quality_loss: of ROC-AUC against the previous snapshot, as served.
-    window_hours: before the cutoff, whose events are scored for it.
+    window_hours: before the cutoff, whose events are scored for it; never
+      more than half the time since the previous snapshot.
     max_entities: whose events are scored; drawn by chance if there are more.
   """
 
   max_missing_fraction: float = 0.0
   max_norm_ratio: float = 2.0
-  max_drift: float = 0.5
+  max_drift: float = 0.25
   max_quality_loss: float = 0.005
   window_hours: float = 24.0
   max_entities: int = 5000

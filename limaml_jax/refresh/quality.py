@@ -1,12 +1,13 @@
 """Quality: the latest labelled events, scored as served with two snapshots.
 
 Nothing with events after the cutoff exists when a snapshot is judged, so two
-questions are asked on the window before it, which begins at the previous
-snapshot's cutoff at the earliest:
+questions are asked on a window before it, the later half of the time since the
+previous snapshot's cutoff or less:
 
 - `quality`: would vectors made as these are, but of events before the window
   alone, have scored it as well as the previous snapshot did? Neither has seen
-  its events: an honest comparison, of the model and of the way to here.
+  its events: an honest comparison, of the model, of the way to here, and of
+  the earlier half of the new events.
 - `replay`: does the snapshot itself score it as well? It has seen these events,
   so it should score better; if not, vectors and keys do not belong together.
 """

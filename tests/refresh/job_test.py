@@ -9,6 +9,7 @@ import numpy as np
 
 from limaml_jax import errors
 from limaml_jax.refresh import job
+from limaml_jax.refresh import quality
 from limaml_jax.store import contents
 from limaml_jax.store import lookup
 from limaml_jax.store import snapshot
@@ -359,6 +360,17 @@ class GateTest(JobTest):
     self.assertEqual(
         [c.name for c in outcome.verdict.failures], ['completeness']
     )
+
+  def test_window_is_the_later_half_of_what_is_new(self):
+    self.refresh(self.days[3])
+    middle = (self.days[3] + self.days[5]) // 2
+    real = quality.window_rows
+    with mock.patch.object(
+        quality, 'window_rows', side_effect=real
+    ) as window_rows:
+      self.refresh(self.days[5])
+    _, start, stop = window_rows.call_args.args
+    self.assertEqual((start, stop), (middle, self.days[5]))
 
   def test_healthy_day_has_all_checks(self):
     self.refresh(self.days[3])
