@@ -15,6 +15,7 @@ from experiments import binary
 from experiments import pipeline
 from experiments import request
 from limaml_jax import errors
+from limaml_jax.store import address
 from limaml_jax.store import lookup
 
 flags.adopt_module_key_flags(binary)
@@ -26,7 +27,10 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Of the training run.', required=True
 )
 _STORE = flags.DEFINE_string(
-    'store', None, 'Directory of the store; WORKDIR/store when left out.'
+    'store',
+    None,
+    f'Where snapshots are kept: {address.EXPECTED}. WORKDIR/store when left '
+    'out.',
 )
 _ENTITY = flags.DEFINE_string(
     'entity', None, 'Key of the entity; an unknown one is no error.',
@@ -48,7 +52,7 @@ def main() -> None:
   """Prints the candidates, best first."""
   data = pipeline.load(_DATA.value)
   workdir = pathlib.Path(_WORKDIR.value)
-  store = pathlib.Path(_STORE.value or workdir / pipeline.STORE_DIR)
+  store = _STORE.value or str(workdir / pipeline.STORE_DIR)
   candidates = [key for key in _CANDIDATES.value if key]
   if not candidates:
     raise errors.InputError('--candidates: name at least one item')
