@@ -112,7 +112,10 @@ class Backend(Protocol):
     ...
 
   def published(self, entity_type: str) -> list[str]:
-    """Returns versions that were published and not rolled back, ascending."""
+    """Returns versions that were published and not rolled back, ascending.
+
+    The one that is published now is among them.
+    """
     ...
 
   def current(self, entity_type: str) -> str:
@@ -143,15 +146,21 @@ class Backend(Protocol):
     ...
 
   def publish(
-      self, entity_type: str, version: str, *, leave: str | None = None
+      self,
+      entity_type: str,
+      version: str,
+      *,
+      expected: str | None = None,
+      leave: str | None = None,
   ) -> None:
     """Makes a version the published one, durably and all at once.
 
     Args:
       entity_type: whose.
       version: that the next read finds.
-      leave: the published version that is rolled back, if one is. Nothing
-        changes unless it is still the published one.
+      expected: the version that is published now, '' for none. Nothing changes
+        if it is another; None takes any.
+      leave: the same, where that version is rolled back, and forgotten.
     """
     ...
 

@@ -223,14 +223,17 @@ def rollback(store: backend_lib.Backend, entity_type: str) -> str:
 def prune(
     store: backend_lib.Backend, entity_type: str, *, keep: int
 ) -> list[str]:
-  """Deletes all but the newest versions; the published one always stays.
+  """Deletes all but the newest versions that were published, and others.
 
-  Readers that are in the middle of a request keep what they read.
+  Those that never were published count apart, so that they push out nothing
+  that a rollback may need. Readers in the middle of a request keep what they
+  read.
 
   Args:
     store: that holds them.
     entity_type: whose.
-    keep: versions that stay, the published one among them, 1 or more.
+    keep: versions of each kind that stay, 1 or more; the published one always
+      does.
 
   Returns:
     The versions that were deleted.
@@ -240,9 +243,12 @@ def prune(
   """
   if keep < 1:
     raise errors.InputError(f'--keep={keep}: set 1 or more')
-  current = store.current(entity_type)
-  others = [v for v in store.versions(entity_type) if v != current]
-  doomed = others[: len(others) - (keep - 1)]
+  published = store.published(entity_type)
+  others = [v for v in store.versions(entity_type) if v not in published]
+  current = store.current(entity_type) if published else ''
+  former = [version for version in published if version != current]
+  num_former = max(len(former) - (keep - 1), 0)
+  doomed = sorted([*former[:num_former], *others[:-keep]], key=int)
   for version in doomed:
     store.delete(entity_type, version)
   return doomed

@@ -257,11 +257,40 @@ class SnapshotConformance(StoreTest):
     self.publish('00000002')
     self.assertEqual(
         snapshot.prune(self.store, 'user', keep=2),
-        ['00000001', '00000003', '00000004'],
+        ['00000001', '00000003'],
     )
-    self.assertEqual(self.store.versions('user'), ['00000002', '00000005'])
-    self.assertEqual(self.write().version, '00000006')
-    self.assertEmpty(snapshot.prune(self.store, 'user', keep=3))
+    left = ['00000002', '00000004', '00000005']
+    self.assertEqual(self.store.versions('user'), left)
+    self.publish('00000005')
+    self.publish('00000004')
+    self.assertEqual(snapshot.prune(self.store, 'user', keep=2), ['00000002'])
+    self.assertEqual(self.store.versions('user'), left[1:])
+
+  def test_prune_before_anything_is_published(self):
+    for _ in range(3):
+      self.write()
+    snapshot.prune(self.store, 'user', keep=1)
+    self.assertEqual(self.store.versions('user'), ['00000003'])
+
+  def test_numbers_of_versions_never_come_twice(self):
+    self.publish(self.write().version)
+    self.store.delete('user', self.write().version)
+    self.assertEqual(self.write().version, '00000003')
+
+  @parameterized.parameters('00000001', '')
+  def test_publishes_only_over_what_is_expected(self, expected):
+    for _ in range(2):
+      self.publish(self.write().version)
+    third = self.write().version
+    with self.assertRaisesRegex(errors.InputError, 'no longer names'):
+      self.store.publish('user', third, expected=expected)
+    self.assertEqual(self.store.current('user'), '00000002')
+    self.store.publish('user', third, expected='00000002')
+    self.assertEqual(self.store.current('user'), third)
+
+  def test_first_one_is_published_over_nothing(self):
+    self.store.publish('user', self.write().version, expected='')
+    self.assertEqual(self.store.current('user'), '00000001')
 
   def test_published_snapshot_cannot_be_deleted(self):
     self.publish(self.write().version)

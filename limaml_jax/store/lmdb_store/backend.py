@@ -32,10 +32,12 @@ class LmdbBackend:
 
   def published(self, entity_type: str) -> list[str]:
     """As `backend.Backend`."""
+    # The pointer moves before the mark is made, and whoever moves it may die.
+    current = self._current_or_none(entity_type)
     return [
         version
         for version in self.versions(entity_type)
-        if (self._folder(entity_type, version) / directory.MARK).exists()
+        if version == current or self._mark(entity_type, version).exists()
     ]
 
   def current(self, entity_type: str) -> str:
@@ -59,7 +61,7 @@ class LmdbBackend:
     with directory.unfinished(self._root, entity_type) as path:
       copied = self._folder(entity_type, base) if base else None
       with directory.explained(path):
-        database = database_lib.Database(path, copied)
+        database = database_lib.create(path, copied)
       try:
         version = directory.next_version(self._root, entity_type)
         yield _Writer(path, database, version)
@@ -88,22 +90,30 @@ class LmdbBackend:
       environment.release(opened)
 
   def publish(
-      self, entity_type: str, version: str, *, leave: str | None = None
+      self,
+      entity_type: str,
+      version: str,
+      *,
+      expected: str | None = None,
+      leave: str | None = None,
   ) -> None:
     """As `backend.Backend`."""
     pointer = directory.pointer_path(self._root, entity_type)
+    expected = leave if expected is None else expected
     with directory.moving_pointer(self._root, entity_type):
-      path = self._folder(entity_type, version)
-      if leave is not None and self.current(entity_type) != leave:
+      mark = self._mark(entity_type, version)
+      current = self._current_or_none(entity_type) or ''
+      if expected not in (None, current):
         raise errors.InputError(
-            f'{pointer}: no longer names {leave}; look at `list` and try again'
+            f'{pointer}: no longer names {expected or "nothing"}; look at'
+            ' `list` and try again'
         )
-      directory.write_text(path / directory.MARK, '')
-      directory.sync(path)
-      directory.swap_pointer(pointer, version)
+      # In this order, whoever dies in between can be run again.
       if leave is not None:
-        left = self._folder(entity_type, leave) / directory.MARK
-        left.unlink(missing_ok=True)
+        self._mark(entity_type, leave).unlink(missing_ok=True)
+      directory.swap_pointer(pointer, version)
+      directory.write_text(mark, '')
+      directory.sync(mark.parent)
 
   def delete(self, entity_type: str, version: str) -> None:
     """As `backend.Backend`."""
@@ -123,6 +133,9 @@ class LmdbBackend:
 
   def _folder(self, entity_type, version):
     return directory.snapshot_directory(self._root, entity_type, version)
+
+  def _mark(self, entity_type, version):
+    return self._folder(entity_type, version) / directory.MARK
 
   def _current_or_none(self, entity_type):
     if directory.pointer_path(self._root, entity_type).exists():

@@ -28,6 +28,18 @@ def file_path(path: pathlib.Path) -> pathlib.Path:
   return path / _FILE
 
 
+def create(path: pathlib.Path, base: pathlib.Path | None) -> 'Database':
+  """Creates the database of a snapshot in the making; see `Database`.
+
+  Raises:
+    InputError: if the disk refuses.
+  """
+  try:
+    return Database(path, base)
+  except lmdb.Error as error:
+    raise _refused(path, error) from error
+
+
 class Database:
   """The database of a snapshot in the making."""
 
@@ -56,7 +68,7 @@ class Database:
       return
     append = not self._may_replace and keys[0] > self._last_key
     self._last_key = max(self._last_key, keys[-1])
-    self._make_room(keys, records)
+    self._make_room(sum(map(len, keys)) + records.nbytes)
     size = records.itemsize
     rows = memoryview(records.tobytes())
     with self._transaction() as transaction:
@@ -71,6 +83,7 @@ class Database:
 
   def remove(self, keys: Iterable[bytes]) -> None:
     """As `backend.Writer`."""
+    self._make_room(0)
     with self._transaction() as transaction:
       for key in keys:
         transaction.delete(key)
@@ -94,13 +107,12 @@ class Database:
     except lmdb.Error as error:
       raise _refused(self._path, error) from error
 
-  def _make_room(self, keys, records):
+  def _make_room(self, added: int) -> None:
     # Twice for half-filled pages, and twice again for what fits no page
     # evenly; a transaction also copies every page that it touches before it
     # frees one.
     info = self._database.info()
     used = (info['last_pgno'] + 1) * self._database.stat()['psize']
-    added = sum(map(len, keys)) + records.nbytes
     needed = 2 * used + 4 * added + _SPARE_BYTES
     if needed > info['map_size']:
       self._database.set_mapsize(2 * needed)  # Address space, not disk.

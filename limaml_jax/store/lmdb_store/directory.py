@@ -1,6 +1,7 @@
 """Directory: where snapshots lie on disk, and which one is current.
 
   ROOT/<entity_type>/CURRENT                             the published version
+  ROOT/<entity_type>/LATEST                              the last one written
   ROOT/<entity_type>/snapshots/<version>/data.mdb        keys and records
   ROOT/<entity_type>/snapshots/<version>/manifest.json   what they are
   ROOT/<entity_type>/snapshots/<version>/PUBLISHED       mark: was current once
@@ -24,6 +25,7 @@ from limaml_jax import errors
 from limaml_jax.store import manifest as manifest_lib
 
 MARK = 'PUBLISHED'
+_LATEST = 'LATEST'
 _PATIENCE_SECONDS = 60  # For another to move the pointer or delete.
 _ENTITY_TYPE_PATTERN = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*')
 
@@ -119,9 +121,12 @@ def unfinished(
 
 
 def next_version(root: str | os.PathLike[str], entity_type: str) -> str:
-  """Returns the version after the last."""
-  existing = versions(root, entity_type)
-  return f'{int(existing[-1]) + 1 if existing else 1:08d}'
+  """Returns the version after the last, even if that is deleted."""
+  last = [int(version) for version in versions(root, entity_type)[-1:]]
+  latest = pointer_path(root, entity_type).parent / _LATEST
+  with contextlib.suppress(OSError, ValueError):  # Not there yet.
+    last.append(int(latest.read_text()))
+  return f'{max(last, default=0) + 1:08d}'
 
 
 def finish(path: pathlib.Path, version: str) -> None:
@@ -129,6 +134,8 @@ def finish(path: pathlib.Path, version: str) -> None:
   for inside in (*path.iterdir(), path):
     sync(inside)
   snapshots = path.parent
+  # First: a number may be left out, but never comes twice.
+  write_text(snapshots.parent / _LATEST, version + '\n')
   path.rename(snapshots / version)
   for folder in (snapshots, snapshots.parent, snapshots.parent.parent):
     sync(folder)

@@ -101,21 +101,31 @@ class RedisBackend:
     yield _Snapshot(manifest, self._connection, key)
 
   def publish(
-      self, entity_type: str, version: str, *, leave: str | None = None
+      self,
+      entity_type: str,
+      version: str,
+      *,
+      expected: str | None = None,
+      leave: str | None = None,
   ) -> None:
     """As `backend.Backend`."""
     keys = self._keys(entity_type)
     count = self.manifest(entity_type, version).count
     outcome = self._connection.call(
         lambda client: scripts.publish(
-            client, keys, version=version, count=count, leave=leave
+            client,
+            keys,
+            version=version,
+            count=count,
+            leave=leave,
+            expected=expected,
         )
     )
     if outcome != scripts.DONE:
       reason = {
           scripts.ABSENT: f'no version {version!r} any more',
           scripts.LOST: f'version {version} has lost records',
-          scripts.LEFT: f'no longer names {leave}',
+          scripts.LEFT: f'no longer names {leave or expected or "nothing"}',
       }[outcome]
       raise errors.InputError(
           f'{self.address}: {keys.current}: {reason}; look at `list` and try'
@@ -125,7 +135,8 @@ class RedisBackend:
   def delete(self, entity_type: str, version: str) -> None:
     """As `backend.Backend`."""
     keys = self._keys(entity_type)
-    self.manifest(entity_type, version)
+    if version not in self.versions(entity_type):  # Its manifest may be torn.
+      self.manifest(entity_type, version)
     outcome = self._connection.call(
         lambda client: scripts.delete(client, keys, version)
     )

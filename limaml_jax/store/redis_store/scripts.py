@@ -39,7 +39,7 @@ return 'done'
 
 _PUBLISH = """
 local current, manifests, published, records = unpack(KEYS)
-local version, count, leave = unpack(ARGV)
+local version, count, leave, expected = unpack(ARGV)
 local manifest = redis.call('HGET', manifests, version)
 if not manifest then return 'absent' end
 if redis.call('HLEN', records) ~= tonumber(count) then return 'lost' end
@@ -48,6 +48,9 @@ if leave ~= '' and named ~= leave then
   if named == version and not redis.call('ZSCORE', published, leave) then
     return 'done'
   end
+  return 'left'
+end
+if expected ~= '*' and (named or '') ~= expected and named ~= version then
   return 'left'
 end
 redis.call('ZADD', published, tonumber(version), version)
@@ -102,15 +105,17 @@ def publish(
     version: str,
     count: int,
     leave: str | None,
+    expected: str | None,
 ) -> bytes:
   """Makes a version the published one.
 
   Returns:
     DONE; ABSENT if there is no such version; LOST if it has not `count`
-    records; LEFT if `leave` is given and is not the published one.
+    records; LEFT if `leave` or `expected` is given, and another is published.
   """
+  wanted = '*' if expected is None else expected
   return client.register_script(_PUBLISH)(
-      keys=_keys_of_version(keys, version), args=[version, count, leave or '']
+      keys=_keys_of_version(keys, version), args=[version, count, leave or '', wanted]
   )
 
 
