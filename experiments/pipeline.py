@@ -6,6 +6,8 @@ import pathlib
 from typing import Any
 from typing import NamedTuple
 
+import jax
+
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
@@ -133,6 +135,9 @@ def restore(
     InputError: if there is no run, or `data` is encoded otherwise.
   """
   config = checkpoint.load_config(workdir, data.info)
+  num_devices = jax.device_count()
+  chunk = -(-config.refresh.entities_per_chunk // num_devices) * num_devices
+  config = overrides.override(config, {'refresh.entities_per_chunk': chunk})
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:

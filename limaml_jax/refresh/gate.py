@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from limaml_jax import errors
 from limaml_jax.refresh import distributions
 from limaml_jax.refresh import quality as quality_lib
 from limaml_jax.store import contents as contents_lib
@@ -37,6 +38,22 @@ class GateConfig:
   max_quality_loss: float = 0.005
   window_hours: float = 24.0
   max_entities: int = 5000
+
+  def __post_init__(self):
+    least = {
+        'max_missing_fraction': 0,
+        'max_norm_ratio': 1,
+        'max_drift': 0,
+        'max_quality_loss': 0,
+        'window_hours': 0.01,
+    }
+    for name, smallest in least.items():
+      value = getattr(self, name)
+      if not (np.isfinite(value) and value >= smallest):
+        raise errors.InputError(
+            f'--{name}={value}: set a number, {smallest} or more; to leave a'
+            ' check out, a very large one'
+        )
 
 
 class Check(NamedTuple):

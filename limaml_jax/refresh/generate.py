@@ -99,8 +99,9 @@ def make_plan(
 ) -> Plan:
   """Divides entities into chunks of like support, so that padding stays small.
 
-  The padded sizes, each of which is compiled once, follow from all entities,
-  whoever of them is chosen: the same entity is padded alike.
+  The padded sizes, each of which is compiled once, are powers of two and those
+  of the settings, not chosen from the data: the same support is padded alike
+  whoever else is adapted, today and tomorrow, and so comes out the same.
 
   Args:
     table: all tasks.
@@ -116,11 +117,7 @@ def make_plan(
       support_cap=config.episodes.support_buckets[-1],
   )
   sizes, _ = index.sizes()
-  buckets = buckets_lib.choose(
-      sizes,
-      config.episodes.support_buckets,
-      config.episodes.num_support_buckets,
-  )
+  buckets = _buckets(config.episodes.support_buckets)
   watermarks = _watermarks(table, index)
   chosen = choose(watermarks) if choose else np.arange(sizes.size)
   padded = buckets_lib.pad_to(sizes[chosen], buckets)
@@ -205,6 +202,12 @@ def default_embedding(
       weights=np.ones(1),
   ).support
   return jax.device_get(embed_chunk(params, support))[0]
+
+
+def _buckets(given: tuple[int, ...]) -> tuple[int, ...]:
+  """Adds powers of two to padded sizes, ascending."""
+  powers = {2**n for n in range(2, given[-1].bit_length())}
+  return tuple(sorted({*given, *(p for p in powers if p < given[-1])}))
 
 
 def _fetch(number: int, entities: np.ndarray, vectors: jax.Array) -> Chunk:

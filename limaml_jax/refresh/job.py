@@ -4,6 +4,7 @@ Idempotent for a cutoff, and resumable: whoever is killed is run again and ends
 with the same snapshot to the bit. What is published stays until the very end.
 """
 
+import contextlib
 import enum
 import hashlib
 import json
@@ -11,6 +12,7 @@ import pathlib
 from typing import Any
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from limaml_jax import errors
@@ -22,6 +24,7 @@ from limaml_jax.refresh import selection
 from limaml_jax.refresh import staging as staging_lib
 from limaml_jax.refresh import writing
 from limaml_jax.store import manifest as manifest_lib
+from limaml_jax.store import snapshot
 
 VERDICT_FILE = 'gate.json'
 _STAGING_DIR = 'staging'
@@ -111,7 +114,9 @@ def run(
   with staging_lib.open_job(
       directory / _STAGING_DIR, generator['job'], now=now
   ) as staging:
-    manifest = _find_written(refresher, generator) or writing.write(
+    manifest = _find_written(
+        refresher, generator, directory, force=settings.force
+    ) or writing.write(
         refresher,
         cutoff,
         base,
@@ -131,9 +136,10 @@ def run(
     )
     on_progress('gate', 1, 1)
     _keep_verdict(directory, manifest, verdict)
-    result = _publish(refresher, manifest, verdict, settings.force)
-    if result is not Result.REFUSED:
-      staging.clear()
+    result = _publish(
+        refresher, manifest, verdict, base.previous, force=settings.force
+    )
+    staging.clear()
   return Outcome(
       result,
       manifest,
@@ -176,20 +182,37 @@ def _describe(refresher, cutoff, base, num_adapted) -> dict[str, Any]:
       facts,
       cutoff,
       refresher.dtype,
+      jax.default_backend(),
+      jax.device_count(),
       followed.checksum if followed else '',
   ]
   text = json.dumps(decided, sort_keys=True)
   return facts | {'job': hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
-def _find_written(refresher, generator):
-  """Returns a snapshot that this very job wrote before it was killed."""
+def _find_written(refresher, generator, directory, *, force):
+  """Returns a whole snapshot that this very job wrote before.
+
+  One that the gate refused is made again, unless it is to be forced.
+  """
   store, entity_type = refresher.store, refresher.info.entity_type
+  refused = '' if force else _last_refused(directory)
   for version in reversed(store.versions(entity_type)):
-    manifest = store.manifest(entity_type, version)
-    if manifest.generator.get('job') == generator['job']:
-      return manifest
+    with contextlib.suppress(errors.InputError):  # Torn, or just pruned.
+      manifest = store.manifest(entity_type, version)
+      ours = manifest.generator.get('job') == generator['job']
+      if ours and version != refused:
+        return snapshot.verify(store, entity_type, version)
   return None
+
+
+def _last_refused(directory):
+  """Returns the version that the gate refused last, '' if it did not."""
+  with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    verdict = json.loads((directory / VERDICT_FILE).read_text())
+    if not verdict['passed']:
+      return verdict['version']
+  return ''
 
 
 def _keep_verdict(directory, manifest, verdict):
@@ -198,14 +221,26 @@ def _keep_verdict(directory, manifest, verdict):
       entity_type=manifest.entity_type,
       cutoff=manifest.cutoff,
   )
-  temporary = directory / f'{VERDICT_FILE}.tmp'
-  temporary.write_text(text)
-  temporary.replace(directory / VERDICT_FILE)
+  path = directory / VERDICT_FILE
+  temporary = path.with_suffix('.tmp')
+  try:
+    temporary.write_text(text)
+    temporary.replace(path)
+  except OSError as error:
+    raise errors.InputError(
+        f'{path}: cannot be written ({error.strerror}); make room, and run'
+        f' again: snapshot {manifest.version} is written'
+    ) from error
 
 
-def _publish(refresher, manifest, verdict, force):
+def _publish(refresher, manifest, verdict, previous, *, force):
   if not (verdict.passed or force):
     return Result.REFUSED  # Kept, for people to look at.
-  # What the gate has read was whole.
-  refresher.store.publish(refresher.info.entity_type, manifest.version)
+  # What the gate has read was whole. What it was compared with, and carried
+  # over from, must still be what is served.
+  refresher.store.publish(
+      refresher.info.entity_type,
+      manifest.version,
+      expected=previous.manifest.version if previous else '',
+  )
   return Result.PUBLISHED if verdict.passed else Result.FORCED

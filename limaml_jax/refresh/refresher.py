@@ -18,6 +18,7 @@ from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 from limaml_jax.refresh import generate as generate_lib
+from limaml_jax.refresh import past
 from limaml_jax.store import backend as backend_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record
@@ -107,6 +108,17 @@ class Refresher:
         self.table, cutoffs, config=self._config, choose=choose
     )
 
+  def digest_past(
+      self, cutoff: int, members: np.ndarray | None = None
+  ) -> str:
+    """Hashes what the embeddings of a cutoff are made of; see `past`."""
+    return past.digest(
+        self.table,
+        cutoff,
+        support_cap=self._config.episodes.support_buckets[-1],
+        members=members,
+    )
+
   def generate(
       self, plan: generate_lib.Plan, done: Container[int] = ()
   ) -> Iterator[generate_lib.Chunk]:
@@ -177,7 +189,9 @@ def _hash_adaptation(
   settings = (
       dataclasses.asdict(config.inner_loop),
       dataclasses.asdict(config.model),
-      config.episodes.support_buckets[-1],
+      # Sums of padded rows differ in their last bits.
+      config.episodes.support_buckets,
+      config.refresh.entities_per_chunk,
   )
   digest = hashlib.sha256(f'{fingerprint}{settings!r}'.encode())
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):

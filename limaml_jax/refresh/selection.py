@@ -1,7 +1,8 @@
 """Selection: who has new events since the snapshot that is served.
 
 An entity whose latest event is the same as then is carried over: its
-embedding is a function of its events and of the model, and neither changed.
+embedding is a function of its events, its attributes and the model. If what
+was known at that time has changed since, nobody is carried over.
 """
 
 from typing import NamedTuple
@@ -30,18 +31,12 @@ class Base(NamedTuple):
 
 def describe(
     refresher: refresher_lib.Refresher, cutoff: int
-) -> dict[str, str | int]:
+) -> dict[str, str]:
   """Returns what a manifest's generator says of a refresh to a cutoff."""
   return {
       'adaptation': refresher.adaptation,
-      'dataset': refresher.info.fingerprint,
-      'events': num_events(refresher, cutoff),
+      'past': refresher.digest_past(cutoff),
   }
-
-
-def num_events(refresher: refresher_lib.Refresher, cutoff: int) -> int:
-  """Counts the events strictly before a cutoff."""
-  return int(np.count_nonzero(refresher.table.timestamps < cutoff))
 
 
 def published(
@@ -89,6 +84,7 @@ def find_base(
     )
   why = '--full' if full else _why_full(refresher, manifest)
   contents = contents_lib.load(store, entity_type, manifest.version)
+  why = why or _why_changed(refresher, contents)
   return Base(contents, None if why else contents, why)
 
 
@@ -101,12 +97,19 @@ def _why_full(
     return f'snapshot {manifest.version} was adapted otherwise'
   if manifest.dtype != refresher.dtype:
     return f'snapshot {manifest.version} is in {manifest.dtype}'
-  before = manifest.generator.get('events')
-  now = num_events(refresher, manifest.cutoff)
-  if now != before:
+  return ''
+
+
+def _why_changed(
+    refresher: refresher_lib.Refresher, base: contents_lib.Contents
+) -> str:
+  """Says that what the base was made of is not what it was, if it is not."""
+  members = base.find(refresher.table.entity_keys) >= 0
+  now = refresher.digest_past(base.manifest.cutoff, members)
+  if now != base.manifest.generator.get('past'):
     return (
-        f'{now} events are before the cutoff of snapshot {manifest.version},'
-        f' which saw {before} of them'
+        f'events or attributes from before the cutoff of snapshot'
+        f' {base.manifest.version} have changed'
     )
   return ''
 

@@ -116,8 +116,14 @@ def _begun(directory: pathlib.Path, job: str) -> int | None:
 
 def _write_job(directory: pathlib.Path, fields: dict) -> None:
   temporary = directory / f'{_JOB_FILE}.tmp'
-  temporary.write_text(json.dumps(fields))
-  temporary.replace(directory / _JOB_FILE)
+  try:
+    temporary.write_text(json.dumps(fields))
+    temporary.replace(directory / _JOB_FILE)
+  except OSError as error:
+    raise errors.InputError(
+        f'{directory / _JOB_FILE}: cannot be written ({error.strerror}); make'
+        ' room, and run again'
+    ) from error
 
 
 def _clear(directory: pathlib.Path) -> None:

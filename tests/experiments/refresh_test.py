@@ -57,7 +57,7 @@ class RefreshTest(absltest.TestCase):
 
   def test_refused_forced_and_rolled_back(self):
     self.refresh('--cutoff=1997-11-20T12:00:00+00:00')
-    refused = self.refresh('--max_drift=-1')
+    refused = self.refresh('--max_drift=0')
     self.assertEqual(refused.returncode, 3)
     self.assertIn('gate: FAIL drift of all', refused.stdout)
     self.assertIn('snapshot 00000002 refused', refused.stdout)
@@ -66,7 +66,7 @@ class RefreshTest(absltest.TestCase):
     self.assertFalse(json.loads(verdict.read_text())['passed'])
     self.assertIn('not published', self.look_after('list').stdout)
 
-    forced = self.refresh('--max_drift=-1', '--force')
+    forced = self.refresh('--max_drift=0', '--force')
     self.assertEqual(forced.returncode, 0)
     self.assertIn('PUBLISHED BY FORCE', forced.stderr)
     back = self.look_after('rollback')
@@ -81,6 +81,7 @@ class RefreshTest(absltest.TestCase):
         (self.refresh, '--cutoff=2999-01-01T00:00:00+00:00', 'ahead of the'),
         (self.refresh, '--store=ftp://there', 'expected lmdb:PATH'),
         (self.refresh, '--dtype=int4', 'int4'),
+        (self.refresh, '--max_drift=inf', '--max_drift=inf: set a number'),
         (lambda flag: self.look_after('publish', flag), '--version=x', 'list'),
         (lambda flag: self.look_after('rollback', flag), '--keep=2',
          'no snapshot is published'),

@@ -52,6 +52,24 @@ class JobTest(parameterized.TestCase):
     self.assertEqual(one.manifest.checksum, other.manifest.checksum)
 
 
+def without_last(data):
+  """Returns tasks without the last entity."""
+  table, info, start = data
+  stop = table.offsets[-2]
+  take = lambda columns, size: {n: x[:size] for n, x in columns.items()}
+  return table._replace(
+      entity_keys=table.entity_keys[:-1],
+      offsets=table.offsets[:-1],
+      num_history=table.num_history[:-1],
+      num_train=table.num_train[:-1],
+      timestamps=table.timestamps[:stop],
+      labels=table.labels[:stop],
+      weights=table.weights[:stop],
+      entity_features=take(table.entity_features, -1),
+      event_features=take(table.event_features, stop),
+  ), info, start
+
+
 class RefreshTest(JobTest):
 
   def test_first_one_adapts_everybody(self):
@@ -131,23 +149,56 @@ class RefreshTest(JobTest):
     data = table._replace(timestamps=times), info, start
     line = small_refresh.make_line(root, data=data)
     outcome = self.refresh(self.days[4], line)
-    self.assertRegex(outcome.why_full, r'^\d+ events are before the cutoff')
+    self.assertRegex(outcome.why_full, 'from before the cutoff .* have changed')
     self.assert_same(
         self.contents(outcome, line), self.full(self.days[4], data=data)
     )
 
   def test_entities_that_came_and_went(self):
+    data = small_refresh.make_data()
+    fewer = without_last(data)
+    self.refresh(self.days[3], small_refresh.make_line(
+        self.line.store, data=fewer
+    ))  # fmt: skip
+    came = self.refresh(self.days[4])
+    self.assertEqual(came.manifest.generator['mode'], 'incremental')
+    self.assert_same(self.contents(came), self.full(self.days[4]))
+    went = self.refresh(
+        self.days[5], small_refresh.make_line(self.line.store, data=fewer)
+    )
+    self.assertIn('have changed', went.why_full)
+    self.assertNotIn(data[0].entity_keys[-1], self.contents(went).keys)
+
+  @parameterized.named_parameters(
+      ('labels', lambda t: t._replace(labels=1 - t.labels)),
+      ('weights', lambda t: t._replace(weights=t.weights + 1)),
+      ('items', lambda t: t._replace(event_features=t.event_features | {
+          'item_id': t.event_features['item_id'][::-1].copy()
+      })),
+      ('ages', lambda t: t._replace(entity_features=t.entity_features | {
+          'age': t.entity_features['age'] + 1
+      })),
+  )  # fmt: skip
+  def test_what_was_known_has_changed(self, change):
     table, info, start = small_refresh.make_data()
     self.refresh(self.days[3])
-    keys = table.entity_keys.copy()
-    keys[7] = 'u9999'  # Another one in its place, with the same events.
-    data = table._replace(entity_keys=keys), info, start
+    data = change(table), info, start
     line = small_refresh.make_line(self.line.store, data=data)
     outcome = self.refresh(self.days[4], line)
-    self.assertEqual(outcome.manifest.generator['mode'], 'incremental')
-    found = self.contents(outcome, line)
-    self.assertNotIn('u0007', found.keys)
-    self.assertIn('u9999', found.keys)
+    self.assertIn('have changed', outcome.why_full)
+    self.assert_same(
+        self.contents(outcome), self.full(self.days[4], data=data)
+    )
+
+  def test_later_events_change_nothing(self):
+    table, info, start = small_refresh.make_data()
+    self.refresh(self.days[3])
+    later = table.timestamps >= self.days[3]
+    labels = np.where(later, 1 - table.labels, table.labels)
+    data = table._replace(labels=labels), info, start
+    line = small_refresh.make_line(self.line.store, data=data)
+    outcome = self.refresh(self.days[3], line)
+    self.assertEqual(outcome.result, RESULT.ALREADY_PUBLISHED)
 
   def test_other_parameters_adapt_everybody(self):
     self.refresh(self.days[3])
@@ -188,8 +239,7 @@ class RefreshTest(JobTest):
     self.assertEqual(generator['base'], '00000001')
     self.assertEqual(generator['adaptation'], self.line.refresher.adaptation)
     self.assertEqual(
-        generator['events'],
-        int((self.line.table.timestamps < self.days[4]).sum()),
+        generator['past'], self.line.refresher.digest_past(self.days[4])
     )
 
 
@@ -233,6 +283,17 @@ class ResumeTest(JobTest):
     outcome = self.refresh(self.days[5])
     self.assertEqual(outcome.result, RESULT.PUBLISHED)
     self.assertEqual(self.store.versions('user'), ['00000001'])
+
+  def test_written_but_torn_is_written_again(self):
+    self.kill_at('gate', 1, self.days[5])
+    folder = pathlib.Path(self.line.store) / 'user' / 'snapshots' / '00000001'
+    data = (folder / 'data.mdb').read_bytes()
+    (folder / 'data.mdb').write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    outcome = self.refresh(self.days[5])
+    self.assertEqual(outcome.manifest.version, '00000002')
+    (folder / 'manifest.json').write_text('{')
+    outcome = self.refresh(self.days[6])
+    self.assertEqual(outcome.result, RESULT.PUBLISHED)
 
   def test_began_when_it_began(self):
     self.kill_at('adapt', 3, self.days[5])
@@ -334,20 +395,34 @@ class GateTest(JobTest):
     failed = [c['name'] for c in verdict['checks'] if c['passed'] is False]
     self.assertEqual(failed, [c.name for c in outcome.verdict.failures])
 
-  def test_refused_again_without_being_made_again(self):
+  def test_what_was_refused_is_made_again(self):
     self.refresh(self.days[3])
     line = self.poisoned(lambda _, chunk: chunk.vectors * np.nan)
-    for _ in range(2):
-      outcome = self.refresh(self.days[4], line)
-      self.assertEqual(outcome.result, RESULT.REFUSED)
-    self.assertEqual(self.store.versions('user'), ['00000001', '00000002'])
+    outcome = self.refresh(self.days[4], line)
+    self.assertEqual(outcome.result, RESULT.REFUSED)
+    outcome = self.refresh(self.days[4])  # Mended.
+    self.assertEqual(outcome.result, RESULT.PUBLISHED)
+    self.assertEqual(self.served(), '00000003')
 
-  def test_force_publishes(self):
+  def test_force_publishes_what_was_refused(self):
     self.refresh(self.days[3])
     line = self.poisoned(lambda _, chunk: chunk.vectors * 500)
-    outcome = self.refresh(self.days[4], line, force=True)
+    self.refresh(self.days[4], line)
+    outcome = self.refresh(self.days[4], force=True)
     self.assertEqual(outcome.result, RESULT.FORCED)
     self.assertEqual(self.served(), '00000002')
+
+  def test_rolled_back_meanwhile(self):
+    self.refresh(self.days[2])
+    self.refresh(self.days[3])
+
+    def on_progress(stage, done, total):
+      if stage == 'gate' and not done:
+        snapshot.rollback(self.store, 'user')
+
+    with self.assertRaisesRegex(errors.InputError, 'no longer names 00000002'):
+      self.refresh(self.days[4], on_progress=on_progress)
+    self.assertEqual(self.served(), '00000001')
 
   def test_incomplete(self):
     self.refresh(self.days[3])

@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -14,6 +15,7 @@ from limaml_jax.store import lookup
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
 from limaml_jax.store.lmdb_store import backend
+from limaml_jax.store.lmdb_store import directory
 from tests.store import conformance
 from tests.store import stamped
 
@@ -122,6 +124,42 @@ class LmdbSnapshotTest(LmdbTest, conformance.SnapshotConformance):
 
   def assert_nothing_left(self):
     self.assertEmpty(list((self.path / 'snapshots').glob('*')))
+
+  def interrupt(self, step, run):
+    """Runs something that dies at a step in the folder of the store."""
+    with mock.patch.object(directory, step, side_effect=KeyboardInterrupt):
+      with self.assertRaises(KeyboardInterrupt):
+        run()
+
+  def test_first_publication_dies_before_the_pointer_moves(self):
+    version = self.write().version
+    self.interrupt('swap_pointer', lambda: self.publish(version))
+    self.assertEqual(self.store.published('user'), [])
+    self.publish(version)
+    self.assertEqual(self.store.published('user'), [version])
+
+  def test_publication_dies_after_the_pointer_moved(self):
+    version = self.write().version
+    real = directory.write_text
+
+    def write_text(path, text):
+      if path.name == directory.MARK:
+        raise KeyboardInterrupt
+      real(path, text)
+
+    with mock.patch.object(directory, 'write_text', write_text):
+      with self.assertRaises(KeyboardInterrupt):
+        self.publish(version)
+    self.assertEqual(self.store.published('user'), [version])
+
+  def test_rollback_dies_before_the_pointer_moves(self):
+    for _ in range(3):
+      self.publish(self.write().version)
+    roll_back = lambda: snapshot.rollback(self.store, 'user')
+    self.interrupt('swap_pointer', roll_back)
+    self.assertEqual(self.store.current('user'), '00000003')
+    self.assertEqual(roll_back(), '00000002')
+    self.assertEqual(self.store.published('user'), ['00000001', '00000002'])
 
   def test_readers_keep_what_is_deleted_under_them(self):
     for _ in range(2):

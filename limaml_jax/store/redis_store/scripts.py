@@ -105,7 +105,7 @@ def publish(
     version: str,
     count: int,
     leave: str | None,
-    expected: str | None,
+    expected: str | None = None,
 ) -> bytes:
   """Makes a version the published one.
 
@@ -115,7 +115,8 @@ def publish(
   """
   wanted = '*' if expected is None else expected
   return client.register_script(_PUBLISH)(
-      keys=_keys_of_version(keys, version), args=[version, count, leave or '', wanted]
+      keys=_keys_of_version(keys, version),
+      args=[version, count, leave or '', wanted],
   )
 
 
