@@ -34,7 +34,7 @@ class GateConfig:
 
   max_missing_fraction: float = 0.0
   max_norm_ratio: float = 2.0
-  max_drift: float = 0.25
+  max_drift: float = 0.5
   max_quality_loss: float = 0.005
   window_hours: float = 24.0
   max_entities: int = 5000

@@ -52,6 +52,8 @@ class BenchmarkTest(absltest.TestCase):
             ('auto', 'second', 2),
             ('joint_per_task', 'joint', 0),
             ('joint_per_sample', 'joint', 0),
+            ('auto', 'generation', 1),
+            ('auto', 'generation', 2),
         ],
     )
 
@@ -96,7 +98,7 @@ class BenchmarkTest(absltest.TestCase):
 
   def test_bad_arguments_are_one_line(self):
     for arguments, message in (
-        ((), 'expected as arguments "inner_loop" or "prepare" or "table", not'),
+        ((), 'expected as arguments "inner_loop" or "prepare" or "refresh" or'),
         (('outer_loop',), 'not outer_loop'),
         (('prepare',), '--log: say where the log is'),
         (('table', '--rows=1'), '--rows=1: must be whole numbers above 1'),

@@ -58,7 +58,7 @@ class YourOwnLogsTest(absltest.TestCase):
         (self.dir / 'runs/mine/schema.toml').write_text(text)
       elif kind == 'bash':
         result = self.run_block(text)
-        self.assertEqual(result.returncode, 0, f'{text}\n{result.stderr}')
+        self.assertEqual(result.returncode, 0, f'{text}\n{result}')
         printed = result.stdout
         num_commands += 1
       elif kind == 'text':
