@@ -5,7 +5,8 @@ r"""Looks after a feature store: list, publish, rollback, prune, verify.
 list      shows every snapshot, and which one is published
 publish   publishes --version, once it is verified
 rollback  goes back to the one that was published before
-prune     deletes all but the newest --keep snapshots; never the published one
+prune     deletes all but the newest --keep snapshots that were published, and
+          the newest --keep others; never the published one
 verify    recomputes the checksums of --version, or of every snapshot
 """
 
@@ -32,7 +33,7 @@ _VERSION = flags.DEFINE_string(
     'version', None, 'Of a snapshot, e.g. 00000007 or 7.'
 )
 _KEEP = flags.DEFINE_integer(
-    'keep', 7, 'Snapshots that stay, the published one among them.'
+    'keep', 7, 'Snapshots of each kind that stay.'
 )
 
 
