@@ -51,7 +51,11 @@ def _list() -> None:
   table.add_column('model')
   table.add_column('made')
   for version in versions:
-    manifest = store.manifest(_ENTITY_TYPE.value, version)
+    try:
+      manifest = store.manifest(_ENTITY_TYPE.value, version)
+    except errors.InputError:
+      table.add_row(version, 'torn: `prune` deletes it in time')
+      continue
     state = 'published' if version in published else 'not published'
     table.add_row(
         version,
