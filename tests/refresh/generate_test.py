@@ -236,6 +236,20 @@ class ChunkTest(absltest.TestCase):
     found, _ = run(table, middle_time(table), config=small)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
+  def test_the_same_support_is_padded_alike_every_day(self):
+    table, _ = small_run.make_data()
+    config = make_config(episodes__support_buckets=(24,))
+    days = np.quantile(table.timestamps, (0.5, 0.7, 1.0)).astype(int)
+    padded = set()
+    for cutoff in days:
+      plan = generate.make_plan(table, int(cutoff), config=config)
+      sizes, _ = plan.index.sizes()
+      for part in plan.parts:
+        padded |= {(int(n), part.num_support) for n in sizes[part.entities]}
+    sizes = [size for size, _ in padded]
+    self.assertGreater(len(sizes), 12)
+    self.assertCountEqual(sizes, set(sizes))
+
   def test_company_does_not_matter(self):
     # To the bit: an incremental refresh makes what a full one makes.
     table, _ = small_run.make_data()
