@@ -17,8 +17,9 @@ from limaml_jax.data import prepare as prepare_lib
 from limaml_jax.data.tasks import task_table
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
+from limaml_jax.export import program
+from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.refresh import refresher as refresher_lib
-from limaml_jax.serving import scorer as scorer_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
@@ -101,13 +102,15 @@ class Served(NamedTuple):
   Attributes:
     config: of its run.
     refresher: publishes its embeddings.
-    scorer: its global block.
+    half: its global block and embedding tables.
+    scorer: that scores with them.
     assembly: its network.
     params: its parameters.
   """
 
   config: config_lib.Config
   refresher: refresher_lib.Refresher
+  half: program.GlobalHalf
   scorer: scorer_lib.Scorer
   assembly: assembly_lib.Assembly
   params: types.BlockParams
@@ -155,14 +158,15 @@ def restore(
       dtype=dtype,
       place=functools.partial(mesh_lib.put_by_task, mesh=assembly.mesh),
   )
-  scorer = scorer_lib.Scorer(
-      params.global_block,
-      params.tables,
+  half = program.GlobalHalf(
+      params=params.global_block,
+      tables=params.tables,
       specs=assembly.model.global_specs,
       layout=assembly.model.layout,
       config=config.model.global_block,
   )
-  return Served(config, refresher, scorer, assembly, params)
+  scorer = scorer_lib.Scorer(half)
+  return Served(config, refresher, half, scorer, assembly, params)
 
 
 def score_fn(data: Dataset, served: Served) -> replay.ScoreFn:

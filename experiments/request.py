@@ -7,12 +7,11 @@ import math
 import numpy as np
 
 from experiments import pipeline
+from limaml_jax import cells
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
-from limaml_jax.data.tasks import bucketing
-from limaml_jax.data.tasks import hashing
 from limaml_jax.data.tasks import items as items_lib
 
 
@@ -104,9 +103,9 @@ def _encode(
     return np.asarray(_parse_number(spec, text), np.float32)
   if spec.kind == 'bucketized':
     number = _parse_number(spec, text) if text else np.nan
-    return bucketing.rows(np.asarray(number), spec.boundaries)
+    return cells.bucket_rows(np.asarray(number), spec.boundaries)
   if spec.hash_buckets:
-    row = hashing.row(text, spec.hash_buckets)
+    row = cells.hashed_row(text, spec.hash_buckets)
   else:
     tokens = vocabularies[spec.name]
     row = tokens.index(text) + 1 if text in tokens else 0

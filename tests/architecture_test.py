@@ -7,7 +7,7 @@ from absl.testing import parameterized
 
 _REPOSITORY = pathlib.Path(__file__).parents[1]
 _PACKAGE = 'limaml_jax'
-_GROUND = frozenset({'types', 'config', 'errors'})
+_GROUND = frozenset({'types', 'config', 'errors', 'cells'})
 # Which parts of the package each station may import, beside itself.
 _ALLOWED = {
     'linear': frozenset(),
@@ -16,8 +16,9 @@ _ALLOWED = {
     'data': _GROUND,
     'store': frozenset({'errors'}),
     'evaluation': _GROUND | {'data'},
-    'serving': _GROUND
-    | {'store', 'blocks.encoder', 'blocks.global_block', 'blocks.fingerprint'},
+    'bundle': _GROUND | {'store'},
+    'export': _GROUND | {'blocks.encoder', 'blocks.global_block', 'bundle'},
+    'serving': _GROUND | {'store', 'bundle'},
     'training': _GROUND | {'overrides', 'blocks', 'meta', 'data'},
     'refresh': _GROUND
     | {'overrides', 'blocks', 'meta', 'data', 'store', 'evaluation'},

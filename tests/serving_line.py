@@ -10,8 +10,9 @@ from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores
+from limaml_jax.export import program
+from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.refresh import refresher as refresher_lib
-from limaml_jax.serving import scorer as scorer_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
@@ -76,11 +77,13 @@ def make_line(
       dtype=dtype,
   )
   scorer = scorer_lib.Scorer(
-      params.global_block,
-      params.tables,
-      specs=assembly.model.global_specs,
-      layout=assembly.model.layout,
-      config=config.model.global_block,
+      program.GlobalHalf(
+          params=params.global_block,
+          tables=params.tables,
+          specs=assembly.model.global_specs,
+          layout=assembly.model.layout,
+          config=config.model.global_block,
+      )
   )
   return ServingLine(
       table, info, assembly, refresher, scorer, pathlib.Path(store)

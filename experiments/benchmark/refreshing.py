@@ -26,10 +26,11 @@ from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.data import dataset
+from limaml_jax.export import program
+from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.refresh import gate
 from limaml_jax.refresh import job
 from limaml_jax.refresh import refresher as refresher_lib
-from limaml_jax.serving import scorer as scorer_lib
 from limaml_jax.store import address
 from limaml_jax.store import contents
 from limaml_jax.training import assembly as assembly_lib
@@ -102,11 +103,13 @@ class _Line:
     self._assembly = assembly_lib.assemble(config, info, mesh_rows=1)
     self._params = self._assembly.model.init(jax.random.key(0))
     self._scorer = scorer_lib.Scorer(
-        self._params.global_block,
-        self._params.tables,
-        specs=self._assembly.model.global_specs,
-        layout=self._assembly.model.layout,
-        config=config.model.global_block,
+        program.GlobalHalf(
+            params=self._params.global_block,
+            tables=self._params.tables,
+            specs=self._assembly.model.global_specs,
+            layout=self._assembly.model.layout,
+            config=config.model.global_block,
+        )
     )
     self._refresher = refresher_lib.Refresher(
         table,

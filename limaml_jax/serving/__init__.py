@@ -1,4 +1,5 @@
-"""The online half: scores with the global block and stored embeddings alone.
+"""The online half: scores with an exported bundle and stored embeddings alone.
 
-Nothing here can train: neither the meta block nor `meta` is imported.
+Nothing here can train, nor needs what does: neither flax nor a block is
+imported, only what `requirements-serving.txt` names.
 """

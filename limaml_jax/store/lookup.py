@@ -20,6 +20,7 @@ class Status(enum.IntEnum):
   STALE = 1  # Older than the reader's limit; still the entity's own vector.
   MISSING = 2  # A cold-start entity: the default embedding.
   VERSION_MISMATCH = 3  # Made by another model: the default embedding.
+  UNAVAILABLE = 4  # The store did not answer: the default embedding.
 
 
 _STALE, _MISSING = int(Status.STALE), int(Status.MISSING)
@@ -35,12 +36,16 @@ class Lookup(NamedTuple):
       cutoff for one that has seen no event; -1 where the default embedding
       stands in.
     version: of the snapshot.
+    fingerprint: of the model that made it.
+    cutoff: of the snapshot, UTC seconds; 0 where it is not known.
   """
 
   vectors: np.ndarray
   statuses: np.ndarray
   ages: np.ndarray
   version: str
+  fingerprint: str
+  cutoff: int
 
 
 class Reader:
@@ -114,7 +119,14 @@ class Reader:
       vectors[missing] = found.default
       statuses[missing] = _MISSING
       ages[missing] = -1
-    return Lookup(vectors, statuses, ages, manifest.version)
+    return Lookup(
+        vectors,
+        statuses,
+        ages,
+        manifest.version,
+        manifest.fingerprint,
+        manifest.cutoff,
+    )
 
 
 def _mismatch(found: backend_lib.Found) -> Lookup:
@@ -124,4 +136,6 @@ def _mismatch(found: backend_lib.Found) -> Lookup:
       statuses=np.full(num_keys, Status.VERSION_MISMATCH, np.uint8),
       ages=np.full(num_keys, -1, np.int64),
       version=found.manifest.version,
+      fingerprint=found.manifest.fingerprint,
+      cutoff=found.manifest.cutoff,
   )

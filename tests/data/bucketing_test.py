@@ -2,6 +2,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from limaml_jax import cells
 from limaml_jax.data.tasks import bucketing
 
 NAN = np.nan
@@ -41,7 +42,7 @@ class QuantilesTest(parameterized.TestCase):
     parts = np.split(shuffled, [0, 1, 400, 990])
     merged = bucketing.merge([bucketing.count(part) for part in parts])
     self.assertEqual(bucketing.quantiles(merged, 7), whole)
-    shares = np.bincount(bucketing.rows(values, whole)) / values.size
+    shares = np.bincount(cells.bucket_rows(values, whole)) / values.size
     np.testing.assert_allclose(shares[1:], 1 / 7, atol=0.01)
 
   def test_nothing_merges_to_nothing(self):
@@ -51,19 +52,20 @@ class QuantilesTest(parameterized.TestCase):
 class RowsTest(absltest.TestCase):
 
   def test_boundary_is_the_least_value_of_the_bucket_above(self):
-    found = bucketing.rows(np.asarray([17.9, 18, 34, 35, 99, -1]), (18, 35))
+    found = cells.bucket_rows(np.asarray([17.9, 18, 34, 35, 99, -1]), (18, 35))
     np.testing.assert_array_equal(found, [1, 2, 2, 3, 3, 1])
 
   def test_empty_cells_have_row_0(self):
     np.testing.assert_array_equal(
-        bucketing.rows(np.asarray([NAN, 5]), (18,)), [0, 1]
+        cells.bucket_rows(np.asarray([NAN, 5]), (18,)), [0, 1]
     )
 
   def test_compares_as_stored_in_32_bits(self):
     stored = np.asarray([0.1], np.float32)
     for values in (stored, np.asarray([0.1])):
       for boundary in (0.1, float(stored[0])):
-        np.testing.assert_array_equal(bucketing.rows(values, [boundary]), [2])
+        found = cells.bucket_rows(values, [boundary])
+        np.testing.assert_array_equal(found, [2])
 
 
 if __name__ == '__main__':

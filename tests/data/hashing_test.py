@@ -3,6 +3,7 @@ from absl.testing import parameterized
 import numpy as np
 import pyarrow as pa
 
+from limaml_jax import cells
 from limaml_jax.data.tasks import hashing
 
 
@@ -15,16 +16,17 @@ class RowTest(parameterized.TestCase):
       ('', 0),
   )
   def test_is_blake2b_and_never_changes(self, token, expected):
-    self.assertEqual(hashing.row(token, 1000), expected)
+    self.assertEqual(cells.hashed_row(token, 1000), expected)
 
   def test_rows_are_from_1_to_the_number_of_buckets(self):
-    found = {hashing.row(str(n), 5) for n in range(200)}
+    found = {cells.hashed_row(str(n), 5) for n in range(200)}
     self.assertEqual(found, {1, 2, 3, 4, 5})
 
   def test_cells_are_looked_up_by_their_text(self):
     texts = pa.array(['tv', 'phone'])
     found = hashing.look_up(np.asarray([1, -1, 0]), texts, 1000)
-    expected = [hashing.row('phone', 1000), 0, hashing.row('tv', 1000)]
+    row = lambda token: cells.hashed_row(token, 1000)
+    expected = [row('phone'), 0, row('tv')]
     np.testing.assert_array_equal(found, expected)
 
 
@@ -43,7 +45,7 @@ class CollidingShareTest(parameterized.TestCase):
     self.assertAlmostEqual(found, expected)
 
   def test_is_what_happens(self):
-    rows = [hashing.row(f'token {n}', 500) for n in range(400)]
+    rows = [cells.hashed_row(f'token {n}', 500) for n in range(400)]
     share = np.mean(np.bincount(rows)[rows] > 1)
     # 1 - (1 - 1/500)**399 = 0.55.
     self.assertAlmostEqual(hashing.colliding_share(400, 500), share, delta=0.08)

@@ -6,8 +6,8 @@ import duckdb
 import numpy as np
 import small_log
 
+from limaml_jax import cells
 from limaml_jax.data import dataset
-from limaml_jax.data.tasks import hashing
 from limaml_jax.data.tasks import items
 from limaml_jax.data.tasks import task_table
 
@@ -222,14 +222,14 @@ class TransformTest(parameterized.TestCase):
         'column = "city"', 'column = "city"\nhash_buckets = 70'
     )
     table = self.prepare(min_count=99)
-    device = lambda token: hashing.row(token, 50)
+    device = lambda token: cells.hashed_row(token, 50)
     # 'car' is in test events alone, and hashed like any other.
     self.assertEqual(
         table.event_features['device'].tolist(),
         [device('tv')] * 8 + [device('car')] * 2 + [device('tv')] * 6,
     )
     # Cat is in no side table.
-    cities = [hashing.row('Rome', 70), hashing.row('Oslo', 70), 0]
+    cities = [cells.hashed_row('Rome', 70), cells.hashed_row('Oslo', 70), 0]
     self.assertEqual(table.entity_features['city'].tolist(), cities)
     self.assertEqual(self.specs['device'].num_rows, 51)
     self.assertEqual(self.specs['device'].hash_buckets, 50)
@@ -238,7 +238,7 @@ class TransformTest(parameterized.TestCase):
   def test_hashed_lists(self):
     self.log.edit_schema('max_values = 2', 'max_values = 2\nhash_buckets = 90')
     table = self.prepare()
-    row = lambda token: hashing.row(token, 90)
+    row = lambda token: cells.hashed_row(token, 90)
     # m0 says war, love, (war), and cats beyond the width; m2 nothing.
     np.testing.assert_array_equal(
         table.event_features['genres'][[0, 1, 2]],

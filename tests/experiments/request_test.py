@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from experiments import pipeline
 from experiments import request
+from limaml_jax import cells
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
@@ -106,7 +107,7 @@ class FeaturesTest(parameterized.TestCase):
     codes, texts = ordered_events.codes_and_texts(column)
     prepared = hashing.look_up(codes, texts, 50)
     np.testing.assert_array_equal(found['page'], np.repeat(prepared, 2))
-    row = hashing.row('new', 70)
+    row = cells.hashed_row('new', 70)
     np.testing.assert_array_equal(found['tags'], [[row, -1, -1]] * 2)
     self.assertEqual(found['page'].dtype, np.int32)
 

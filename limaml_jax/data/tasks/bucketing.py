@@ -1,7 +1,6 @@
 """Bucketing: numbers to rows of an embedding table, by what they lie between.
 
-Row 0 is for empty cells; row i + 1 is bucket i, which begins at boundary i - 1.
-Numbers are compared in 32 bits, as they may be stored.
+Here the boundaries are found; `cells.bucket_rows` looks numbers up.
 """
 
 from collections.abc import Sequence
@@ -68,13 +67,3 @@ def quantiles(found: ValueCounts, num_buckets: int) -> tuple[float, ...]:
   is_nearer = wanted - below[before] <= below[after] - wanted
   chosen = np.unique(np.where(is_nearer, before, after))
   return tuple(found.values[1:][chosen].tolist())
-
-
-def rows(values: np.ndarray, boundaries: Sequence[float]) -> np.ndarray:
-  """Returns the row of each cell, 0 where it is NaN, [cells] int32."""
-  found = np.searchsorted(
-      np.asarray(boundaries, np.float32),
-      values.astype(np.float32),
-      side='right',
-  )
-  return np.where(np.isnan(values), 0, 1 + found).astype(np.int32)

@@ -6,8 +6,8 @@ import functools
 import numpy as np
 import pyarrow as pa
 
+from limaml_jax import cells
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.tasks import bucketing
 from limaml_jax.data.tasks import fitting
 from limaml_jax.data.tasks import hashing
 from limaml_jax.data.tasks import ordered_events
@@ -31,7 +31,7 @@ def make_encode(
   if spec.kind == 'numeric':
     return functools.partial(_encode_numbers, spec=spec)
   if spec.kind == 'bucketized':
-    return lambda column: bucketing.rows(
+    return lambda column: cells.bucket_rows(
         statistics.numbers(column, ''), spec.boundaries
     )
   look_up = _make_look_up(feature, fitted)
@@ -51,7 +51,7 @@ def _make_look_up(feature, fitted):
       return functools.partial(hashing.look_up, num_buckets=num_buckets)
     return functools.partial(vocabulary.look_up, vocabulary=fitted.tokens)
   if num_buckets:
-    row_of = functools.partial(hashing.row, num_buckets=num_buckets)
+    row_of = functools.partial(cells.hashed_row, num_buckets=num_buckets)
   else:
     rows = {token: n for n, token in enumerate(fitted.tokens.to_pylist(), 1)}
     row_of = lambda token: rows.get(token, 0)

@@ -1,22 +1,13 @@
 """Hashing: tokens to rows of an embedding table without a vocabulary.
 
 Row 0 is for empty cells; a token that training never saw has a row like any
-other. `prepare` and whoever encodes a request must agree for years, so the hash
-is none of Python's, which changes from process to process.
+other.
 """
-
-import hashlib
 
 import numpy as np
 import pyarrow as pa
 
-
-def row(token: str, num_buckets: int) -> int:
-  """Returns the row of a token, 1 to `num_buckets`; 0 for an empty one."""
-  if not token:
-    return 0
-  digest = hashlib.blake2b(token.encode(), digest_size=8).digest()
-  return 1 + int.from_bytes(digest, 'big') % num_buckets
+from limaml_jax import cells
 
 
 def look_up(
@@ -29,7 +20,7 @@ def look_up(
     texts: distinct tokens.
     num_buckets: that they share.
   """
-  rows = [row(text, num_buckets) for text in texts.to_pylist()]
+  rows = [cells.hashed_row(text, num_buckets) for text in texts.to_pylist()]
   # One more row at the end, which code -1 finds.
   return np.asarray([*rows, 0], np.int32)[codes]
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from limaml_jax import cells
+
 
 class Moments(NamedTuple):
   """Of some numbers, so that two sets of them can be taken together.
@@ -37,8 +39,7 @@ NOTHING = Moments(0.0, 0.0, 0.0)
 
 def numbers(column: pa.ChunkedArray, transform: str) -> np.ndarray:
   """Returns the values of a column, transformed, NaN where empty, float64."""
-  values = column.to_numpy().astype(np.float64)
-  return np.log1p(values) if transform == 'log1p' else values
+  return cells.transformed(column.to_numpy(), transform)
 
 
 def moments(values: np.ndarray, weights: np.ndarray | None = None) -> Moments:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from limaml_jax import cells
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import values
 
@@ -85,11 +86,11 @@ def look_up_multi_hot(
     feature: says how to separate them and how many to keep.
     row_of: row of each token.
   """
-  rows = np.full((len(texts) + 1, feature.max_values), -1, np.int32)
+  width = feature.max_values
+  rows = np.full((len(texts) + 1, width), -1, np.int32)
   for row, text in enumerate(texts.to_pylist()):
     tokens = _split(text, feature)
-    found = list(dict.fromkeys(row_of(token) for token in tokens))
-    rows[row, :len(found)] = found
+    rows[row] = cells.distinct_rows(list(map(row_of, tokens)), width)
   return rows[codes]
 
 
@@ -110,6 +111,4 @@ def count(
 def _split(text: str, feature: schema_lib.Feature) -> Sequence[str]:
   is_list = text.startswith(values.LIST_SEPARATOR)
   separator = values.LIST_SEPARATOR if is_list else feature.separator
-  tokens = (token.strip() for token in text.split(separator))
-  distinct = dict.fromkeys(token for token in tokens if token)
-  return list(distinct)[:feature.max_values]
+  return cells.distinct_tokens(text.split(separator), feature.max_values)

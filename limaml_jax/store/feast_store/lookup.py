@@ -73,6 +73,8 @@ def lookup(
       ),
       ages=np.full(len(keys), -1, np.int64),
       version=marker.version,
+      fingerprint=marker.fingerprint,
+      cutoff=0,  # Feast does not keep it.
   )
   for i, row in zip(asked, rows, strict=True):
     if row.vector is None:

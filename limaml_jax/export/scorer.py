@@ -1,15 +1,12 @@
-"""Scores rows from meta embeddings that were read from the store."""
+"""Scorer: the global block in memory, for whatever is scored by the million."""
 
-from collections.abc import Sequence
 import functools
 
 import jax
 import numpy as np
 
-from limaml_jax import config as config_lib
 from limaml_jax import types
-from limaml_jax.blocks import encoder
-from limaml_jax.blocks import global_block
+from limaml_jax.export import program
 
 _BUCKETS = (1, 16, 256, 4096)  # Padded numbers of rows: one compilation each.
 
@@ -17,27 +14,16 @@ _BUCKETS = (1, 16, 256, 4096)  # Padded numbers of rows: one compilation each.
 class Scorer:
   """The global block, ready to score any number of rows."""
 
-  def __init__(
-      self,
-      global_params: types.Params,
-      tables: types.Tables,
-      *,
-      specs: Sequence[types.FeatureSpec],
-      layout: encoder.Layout,
-      config: config_lib.GlobalBlockConfig,
-  ):
-    self._params = global_params
-    self._tables = tables
-    self._specs = specs
+  def __init__(self, half: program.GlobalHalf):
+    """Compiles nothing yet."""
+    self._half = half
 
-    def score_row(params, tables, embeddings, features):
-      indexed = encoder.index(features, specs=specs, layout=layout)
-      encoded = encoder.lookup(tables, indexed, specs=specs, layout=layout)
-      prepared = global_block.prepare(params, encoded, config=config)
-      logit = global_block.apply(params, embeddings, prepared, config=config)
-      return jax.nn.sigmoid(logit)
+    def score_row(arrays, embeddings, features):
+      params, tables = arrays
+      bound = half._replace(params=params, tables=tables)
+      return program.score_row(bound, embeddings, features)
 
-    self._score = jax.jit(jax.vmap(score_row, in_axes=(None, None, 0, 0)))
+    self._score = jax.jit(jax.vmap(score_row, in_axes=(None, 0, 0)))
 
   def score(
       self,
@@ -50,7 +36,7 @@ class Scorer:
       embeddings: meta embeddings by entity type, [C, E].
       features: raw features of the rows, leaves [C, ...].
     """
-    names = [spec.name for spec in self._specs]
+    names = [spec.name for spec in self._half.specs]
     rows = (embeddings, {name: features[name] for name in names})
     num_rows = next(iter(embeddings.values())).shape[0]
     largest = _BUCKETS[-1]
@@ -67,7 +53,9 @@ class Scorer:
     padded = next(size for size in _BUCKETS if size >= num_rows)
     pad = functools.partial(_pad_rows, size=padded)
     embeddings, features = jax.tree.map(pad, rows)
-    scores = self._score(self._params, self._tables, embeddings, features)
+    scores = self._score(
+        (self._half.params, self._half.tables), embeddings, features
+    )
     return np.asarray(scores)[:num_rows]
 
 

@@ -1,0 +1,1 @@
+"""From a trained model to what scores with it: a program, and a bundle."""

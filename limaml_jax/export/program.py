@@ -1,0 +1,116 @@
+"""Program: the global block of one row, exported for any number of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+from jax import export as jax_export
+import jax.numpy as jnp
+import numpy as np
+
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.blocks import encoder
+from limaml_jax.blocks import global_block
+from limaml_jax.bundle import columns as columns_lib
+
+# The artefact is lowered for each of these.
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+
+
+class GlobalHalf(NamedTuple):
+  """What scores an embedding.
+
+  Attributes:
+    params: of the global block.
+    tables: embedding tables.
+    specs: of the features that it reads, in order.
+    layout: of the tables.
+    config: of the global block.
+  """
+
+  params: types.Params
+  tables: types.Tables
+  specs: Sequence[types.FeatureSpec]
+  layout: encoder.Layout
+  config: config_lib.GlobalBlockConfig
+
+
+def score_row(
+    half: GlobalHalf,
+    embeddings: dict[types.EntityType, jax.Array],
+    features: types.Features,
+) -> jax.Array:
+  """Returns the probability of label 1 of one row, [].
+
+  Args:
+    half: what scores.
+    embeddings: meta embeddings by entity type, [E].
+    features: raw features, leaves [...].
+  """
+  specs, layout = half.specs, half.layout
+  indexed = encoder.index(features, specs=specs, layout=layout)
+  encoded = encoder.lookup(half.tables, indexed, specs=specs, layout=layout)
+  prepared = global_block.prepare(half.params, encoded, config=half.config)
+  logit = global_block.apply(
+      half.params, embeddings, prepared, config=half.config
+  )
+  return jax.nn.sigmoid(logit)
+
+
+def flatten(half: GlobalHalf) -> dict[str, np.ndarray]:
+  """Returns the arrays of the global half by name."""
+  leaves = jax.tree_util.tree_leaves_with_path((half.params, half.tables))
+  return {
+      jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf)
+      for path, leaf in leaves
+  }
+
+
+def export(
+    half: GlobalHalf,
+    columns: columns_lib.Columns,
+    *,
+    entity_type: types.EntityType,
+    dimension: int,
+) -> bytes:
+  """Exports the program that scores rows of several entities.
+
+  Its arguments are weights by name, embeddings [entities, E], the entity of
+  each row [rows], `ids` [rows, ...] and `numbers` [rows, ...]; the numbers of
+  entities and rows are free.
+
+  Args:
+    half: whose shapes count; its parameters are arguments.
+    columns: of the packed features.
+    entity_type: whose embeddings.
+    dimension: E.
+
+  Returns:
+    A serialized `jax.export.Exported`.
+  """
+  weights = flatten(half)
+  names = list(weights)
+  treedef = jax.tree.structure((half.params, half.tables))
+
+  def score(weights, embeddings, entities, ids, numbers):
+    params, tables = treedef.unflatten([weights[name] for name in names])
+    bound = half._replace(params=params, tables=tables)
+
+    def row(entity, ids, numbers):
+      features = columns.unpack(ids, numbers)
+      return score_row(bound, {entity_type: embeddings[entity]}, features)
+
+    return jax.vmap(row)(entities, ids, numbers)
+
+  entities, rows = jax_export.symbolic_shape('entities, rows')
+  shape = jax.ShapeDtypeStruct
+  ids, numbers = columns.unknown
+  exported = jax_export.export(jax.jit(score), platforms=PLATFORMS)(
+      jax.tree.map(lambda x: shape(x.shape, x.dtype), weights),
+      shape((entities, dimension), jnp.float32),
+      shape((rows,), jnp.int32),
+      shape((rows, ids.size), jnp.int32),
+      shape((rows, numbers.size), jnp.float32),
+  )
+  return bytes(exported.serialize())

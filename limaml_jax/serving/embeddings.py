@@ -1,0 +1,107 @@
+"""Embeddings: asks the store, for no longer than there is time."""
+
+import asyncio
+from collections.abc import Callable
+from collections.abc import Sequence
+import concurrent.futures
+import logging
+import time
+
+from limaml_jax import errors
+from limaml_jax.store import address as address_lib
+from limaml_jax.store import lookup as lookup_lib
+
+_LOGGER = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0  # Before a store that failed is asked again.
+_NUM_THREADS = 4
+
+OnFailure = Callable[[str], None]
+
+
+class Embeddings:
+  """Looks embeddings up in a store that may be down, slow or corrupt."""
+
+  def __init__(
+      self,
+      address: str,
+      entity_type: str,
+      *,
+      deadline_seconds: float,
+      on_failure: OnFailure = lambda reason: None,
+  ):
+    """Opens nothing yet.
+
+    Args:
+      address: of the store.
+      entity_type: whose embeddings.
+      deadline_seconds: for an answer.
+      on_failure: told 'down' or 'slow', each time the store does not answer.
+    """
+    self._store = address_lib.open_backend(address)
+    self._entity_type = entity_type
+    self._deadline_seconds = deadline_seconds
+    self._on_failure = on_failure
+    # A disk of this machine answers sooner than a thread would wake up.
+    self._is_remote = '://' in address
+    self._threads = concurrent.futures.ThreadPoolExecutor(
+        _NUM_THREADS, thread_name_prefix='store'
+    )
+    self._reader: lookup_lib.Reader | None = None
+    self._retry_at = 0.0
+    self._reason = ''
+
+  async def lookup(
+      self, keys: Sequence[str], now: int
+  ) -> lookup_lib.Lookup | None:
+    """Returns what the store knows of some entities; None if it is silent.
+
+    Args:
+      keys: of the entities.
+      now: UTC seconds that ages count to.
+    """
+    if time.monotonic() < self._retry_at:
+      self._on_failure('down')
+      return None
+    try:
+      if not self._is_remote and self._reader is not None:
+        return self._reader.lookup(keys, now=now)
+      answer = asyncio.get_running_loop().run_in_executor(
+          self._threads, self._ask, keys, now
+      )
+      return await asyncio.wait_for(answer, self._deadline_seconds)
+    except TimeoutError:
+      self._fail('slow', f'no answer within {self._deadline_seconds} s')
+    except errors.InputError as error:
+      self._fail('down', str(error))
+    return None
+
+  def open(self) -> None:
+    """Opens the store before the first request; it may be down."""
+    try:
+      self._ask([], 0)
+    except errors.InputError as error:
+      self._fail('down', str(error))
+
+  def close(self) -> None:
+    """Lets go of the store."""
+    self._threads.shutdown(wait=False, cancel_futures=True)
+    if self._reader is not None:
+      self._reader.close()
+
+  def _ask(self, keys, now) -> lookup_lib.Lookup:
+    reader = self._reader
+    if reader is None:
+      reader = lookup_lib.Reader(self._store, self._entity_type)
+      self._reader = reader
+      self._reason = ''
+    return reader.lookup(keys, now=now)
+
+  def _fail(self, kind: str, reason: str) -> None:
+    """Leaves the store alone for a moment; says once why."""
+    self._retry_at = time.monotonic() + _RETRY_SECONDS
+    self._on_failure(kind)
+    if reason != self._reason:
+      self._reason = reason
+      _LOGGER.warning(
+          'store: %s; default embeddings stand in until it answers', reason
+      )

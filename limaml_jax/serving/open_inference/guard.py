@@ -1,0 +1,138 @@
+"""Guard: an ASGI middleware that turns requests away before they are parsed."""
+
+from collections.abc import Awaitable
+from collections.abc import Callable
+import json
+import logging
+from typing import Any
+import zlib
+
+from limaml_jax.serving.open_inference import access as access_lib
+
+_LOGGER = logging.getLogger(__name__)
+_HEALTH = '/v2/health/'
+_WINDOW_BITS = {b'gzip': 31, b'deflate': 15, b'': 0, b'identity': 0}
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class _Refused(Exception):
+
+  def __init__(self, status: int, reason: str):
+    super().__init__(reason)
+    self.status = status
+
+
+class Guard:
+  """Lets in who bears the token, and bodies that are not too large."""
+
+  def __init__(self, app: App, access: access_lib.Access):
+    """Takes the application behind it."""
+    self._app = app
+    self._access = access
+
+  async def __call__(
+      self, scope: Message, receive: Receive, send: Send
+  ) -> None:
+    """Answers a request, or has the application answer it."""
+    if scope['type'] != 'http':
+      await self._app(scope, receive, send)
+      return
+    headers = dict(scope['headers'])
+    is_open = scope['path'].startswith(_HEALTH)
+    try:
+      if not is_open and not self._access.admits(
+          headers.get(b'authorization', b'')
+      ):
+        raise _Refused(401, 'authorization: send "Bearer" and the token')
+      body = await self._read(receive, headers)
+    except _Refused as refusal:
+      await _answer(send, refusal.status, str(refusal))
+      return
+    plain = (b'content-encoding', b'content-length')
+    kept = [pair for pair in scope['headers'] if pair[0] not in plain]
+    kept.append((b'content-length', str(len(body)).encode()))
+    await self._run(scope | {'headers': kept}, _replay(body, receive), send)
+
+  async def _run(self, scope, receive, send):
+    """Runs the application; whatever it raises is one line to the client."""
+    has_begun = False
+
+    async def noting(message):
+      nonlocal has_begun
+      has_begun = True
+      await send(message)
+
+    try:
+      await self._app(scope, receive, noting)
+    except Exception:  # pylint: disable=broad-except
+      _LOGGER.exception('%s %s', scope['method'], scope['path'])
+      if has_begun:
+        raise
+      await _answer(send, 500, 'internal error; the server has logged it')
+
+  async def _read(self, receive, headers) -> bytes:
+    """Returns the whole body, decompressed."""
+    limit = self._access.max_body_bytes
+    too_large = _Refused(413, f'body: send {limit} bytes or fewer')
+    encoding = headers.get(b'content-encoding', b'').lower()
+    if encoding not in _WINDOW_BITS:
+      raise _Refused(415, 'content-encoding: send gzip, deflate or none')
+    length = headers.get(b'content-length', b'0')
+    if length.isdigit() and int(length) > limit:
+      raise too_large
+    parts, size = [], 0
+    while True:
+      message = await receive()
+      if message['type'] == 'http.disconnect':
+        raise _Refused(400, 'body: the client went away')
+      parts.append(message.get('body', b''))
+      size += len(parts[-1])
+      if size > limit:
+        raise too_large
+      if not message.get('more_body'):
+        break
+    body = b''.join(parts)
+    window_bits = _WINDOW_BITS[encoding]
+    if not (body and window_bits):
+      return body
+    inflater = zlib.decompressobj(window_bits)
+    try:
+      body = inflater.decompress(body, limit)
+    except zlib.error as error:
+      raise _Refused(400, f'body: no {encoding.decode()}: {error}') from error
+    if inflater.unconsumed_tail:
+      raise too_large
+    if not inflater.eof:
+      raise _Refused(400, f'body: its {encoding.decode()} is cut short')
+    return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+  """Returns a `receive` that tells of a body that was read already."""
+  is_read = False
+
+  async def replay():
+    nonlocal is_read
+    if is_read:
+      return await receive()
+    is_read = True
+    return {'type': 'http.request', 'body': body, 'more_body': False}
+
+  return replay
+
+
+async def _answer(send: Send, status: int, reason: str) -> None:
+  body = json.dumps({'error': reason}).encode()
+  headers = [
+      (b'content-type', b'application/json'),
+      (b'content-length', str(len(body)).encode()),
+  ]
+  if status == 401:
+    headers.append((b'www-authenticate', b'Bearer'))
+  start = {'type': 'http.response.start', 'status': status, 'headers': headers}
+  await send(start)
+  await send({'type': 'http.response.body', 'body': body})

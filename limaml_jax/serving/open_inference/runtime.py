@@ -1,0 +1,142 @@
+"""Runtime: a bundle as a model of MLServer."""
+
+import asyncio
+import gc
+import logging
+import pathlib
+
+import jax
+import mlserver
+from mlserver import errors as mlserver_errors
+from mlserver import types as mlserver_types
+from mlserver import utils as mlserver_utils
+
+from limaml_jax import errors
+from limaml_jax.serving import metrics as metrics_lib
+from limaml_jax.serving import service as service_lib
+from limaml_jax.serving import settings as settings_lib
+from limaml_jax.serving.open_inference import tensors
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Runtime(mlserver.MLModel):
+  """What `mlserver start BUNDLE` runs."""
+
+  async def load(self) -> bool:
+    """Opens and compiles the bundle; see `MLModel`."""
+    # One request at a time is computed: to hand it to another thread is slow.
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
+    root = pathlib.Path(await mlserver_utils.get_model_uri(self.settings))
+    parameters = self.settings.parameters
+    extra = parameters.extra if parameters else None
+    settings = settings_lib.parse(
+        extra or {}, str(root / 'model-settings.json')
+    )
+    self._metrics = metrics_lib.of_process()
+    self.service = await asyncio.to_thread(
+        service_lib.Service, root, settings, self._metrics
+    )
+    self._describe()
+    # A full collection walks over what jax has made: 60 ms in some request.
+    gc.collect()
+    gc.freeze()
+    self._watcher = asyncio.create_task(self._watch())
+    return True
+
+  async def unload(self) -> bool:
+    """Lets go of everything; see `MLModel`."""
+    self._watcher.cancel()
+    self.service.close()
+    return True
+
+  async def metadata(self) -> mlserver_types.MetadataModelResponse:
+    """Returns inputs, outputs and fingerprint; see `MLModel`."""
+    response = await super().metadata()
+    manifest = self.service.versions.current.bundle.manifest
+    response.parameters = mlserver_types.Parameters(
+        fingerprint=manifest.fingerprint,
+        bundle_version=manifest.version,
+        entity_type=manifest.entity_type,
+        expires=manifest.expires,
+    )
+    return response
+
+  async def predict(
+      self, payload: mlserver_types.InferenceRequest
+  ) -> mlserver_types.InferenceResponse:
+    """Scores a request; see `MLModel`."""
+    try:
+      scored, outputs = await self.score(list(map(_tensor, payload.inputs)))
+    except errors.InputError as error:
+      raise mlserver_errors.InferenceError(str(error)) from error
+    return mlserver_types.InferenceResponse.model_construct(
+        model_name=self.name,
+        model_version=self.version,
+        parameters=mlserver_types.Parameters.model_construct(
+            fingerprint=scored.fingerprint, bundle_version=scored.version
+        ),
+        outputs=[_output(output) for output in outputs],
+    )
+
+  async def score(
+      self, given: list[tensors.Tensor]
+  ) -> tuple[service_lib.Scored, list[tensors.Output]]:
+    """Scores the tensors of a request, whichever way it came.
+
+    Raises:
+      InputError: names the tensor.
+    """
+    request, shape = tensors.to_request(given, self.service.settings)
+    scored = await self.service.score(request)
+    return scored, tensors.from_scored(scored, shape)
+
+  def _describe(self):
+    """Takes inputs and outputs from the bundle."""
+    manifest = self.service.versions.current.bundle.manifest
+    inputs, outputs = tensors.describe(manifest)
+    tensor = mlserver_types.MetadataTensor
+    self.inputs = [tensor(**fields) for fields in inputs]
+    self.outputs = [tensor(**fields) for fields in outputs]
+
+  async def _watch(self):
+    """Serves versions that are exported from now on."""
+    while True:
+      await asyncio.sleep(self.service.settings.poll_seconds)
+      try:
+        if await asyncio.to_thread(self.service.versions.poll):
+          self._describe()
+          self._metrics.reloaded('served')
+          gc.collect()
+          gc.freeze()
+      except Exception as error:  # pylint: disable=broad-except
+        self._metrics.reloaded('refused')
+        _LOGGER.error('a new version is not served: %s', error)
+
+
+def _tensor(given: mlserver_types.RequestInput) -> tensors.Tensor:
+  return tensors.Tensor(
+      name=given.name,
+      datatype=str(getattr(given.datatype, 'value', given.datatype)),
+      shape=given.shape,
+      data=_flat(given.data.root),
+  )
+
+
+def _output(output: tensors.Output) -> mlserver_types.ResponseOutput:
+  data = output.data if isinstance(output.data, list) else output.data.tolist()
+  return mlserver_types.ResponseOutput.model_construct(
+      name=output.name,
+      datatype=output.datatype,
+      shape=output.shape,
+      data=mlserver_types.TensorData.model_construct(root=data),
+  )
+
+
+def _flat(data) -> list:
+  """Returns the elements of nested lists."""
+  if not isinstance(data, list):
+    return [data]
+  if not any(isinstance(element, list) for element in data):
+    return data
+  return [value for element in data for value in _flat(element)]

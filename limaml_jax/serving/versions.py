@@ -1,0 +1,121 @@
+"""Versions: those of a bundle that are kept, open and compiled.
+
+A snapshot is scored by the version of its own model: new weights may be
+exported before or after the store has embeddings that fit them, and either may
+be rolled back.
+"""
+
+import logging
+import os
+import pathlib
+from typing import NamedTuple
+
+from limaml_jax import errors
+from limaml_jax.bundle import directory
+from limaml_jax.bundle import reading
+from limaml_jax.serving import runner as runner_lib
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Loaded(NamedTuple):
+  """A version that is ready."""
+
+  bundle: reading.Bundle
+  runner: runner_lib.Runner
+
+
+class _State(NamedTuple):
+  """What requests see, all of it at once."""
+
+  current: Loaded
+  by_fingerprint: dict[str, Loaded]
+
+
+class Versions:
+  """All versions of a bundle; one thread may `poll` while others read."""
+
+  def __init__(self, root: pathlib.Path, *, max_entities: int):
+    """Opens and compiles the version exported last, and older ones.
+
+    Args:
+      root: folder of the bundle.
+      max_entities: of a request.
+
+    Raises:
+      InputError: if the version exported last cannot be served.
+    """
+    self._root = root
+    self._max_entities = max_entities
+    self._loaded: dict[str, Loaded] = {}
+    self._programs: dict[str, runner_lib.Program] = {}
+    self._stamp = (0, 0)
+    self._failed_stamp = (0, 0)
+    self._state: _State
+    self._load(self._read_stamp())
+
+  @property
+  def current(self) -> Loaded:
+    """The version exported last."""
+    return self._state.current
+
+  def of(self, fingerprint: str | None) -> Loaded | None:
+    """Returns the newest version of a model, if there is one."""
+    return self._state.by_fingerprint.get(fingerprint or '')
+
+  def poll(self) -> bool:
+    """Looks for a version exported meanwhile; returns whether there is one.
+
+    Raises:
+      InputError: once, if it cannot be served; the others still are.
+    """
+    stamp = self._read_stamp()
+    if stamp in (self._stamp, self._failed_stamp):
+      return False
+    try:
+      self._load(stamp)
+    except errors.InputError:
+      self._failed_stamp = stamp
+      raise
+    return True
+
+  def _read_stamp(self) -> tuple[int, int]:
+    path = directory.pointer_path(self._root)
+    try:
+      status = os.stat(path)
+    except OSError:
+      directory.current(self._root)  # Says what is wrong.
+      raise
+    return status.st_ino, status.st_mtime_ns
+
+  def _load(self, stamp: tuple[int, int]) -> None:
+    newest = directory.current(self._root)
+    loaded = {newest: self._open(newest)}
+    for version in directory.versions(self._root):
+      if version == newest:
+        continue
+      try:
+        loaded[version] = self._open(version)
+      except errors.InputError as error:
+        _LOGGER.warning('an older version is left out: %s', error)
+    self._loaded = loaded
+    ordered = sorted(loaded, key=int)
+    by_fingerprint = {
+        loaded[version].bundle.manifest.fingerprint: loaded[version]
+        for version in [*ordered, newest]
+    }
+    self._state = _State(loaded[newest], by_fingerprint)
+    self._stamp = stamp
+    _LOGGER.info('%s: serves version %s', self._root, newest)
+
+  def _open(self, version: str) -> Loaded:
+    if version in self._loaded:
+      return self._loaded[version]
+    bundle = reading.open_bundle(self._root, version)
+    key = bundle.manifest.checksums[directory.PROGRAM]
+    program = self._programs.setdefault(
+        key, runner_lib.compiled(bundle.program)
+    )
+    runner = runner_lib.Runner(bundle, program, self._max_entities)
+    runner.warm_up()
+    return Loaded(bundle, runner)
