@@ -1,4 +1,4 @@
-"""A model of random parameters, exported and served, in a second or two.
+"""A model of random parameters, exported and served within seconds.
 
 Its features are of every kind and owner, so that a bundle has all of its parts.
 """
