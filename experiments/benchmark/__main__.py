@@ -9,6 +9,7 @@ from experiments import binary
 from experiments.benchmark import inner_loop
 from experiments.benchmark import preparation
 from experiments.benchmark import refreshing
+from experiments.benchmark import serving
 from experiments.benchmark import store
 from experiments.benchmark import table
 
@@ -16,6 +17,7 @@ flags.adopt_module_key_flags(binary)
 flags.adopt_module_key_flags(inner_loop)
 flags.adopt_module_key_flags(preparation)
 flags.adopt_module_key_flags(refreshing)
+flags.adopt_module_key_flags(serving)
 flags.adopt_module_key_flags(store)
 flags.adopt_module_key_flags(table)
 
@@ -24,6 +26,7 @@ if __name__ == '__main__':
       'inner_loop': inner_loop.main,
       'prepare': preparation.main,
       'refresh': refreshing.main,
+      'serve': serving.main,
       'store': store.main,
       'table': table.main,
   })

@@ -48,6 +48,16 @@ class Packed(NamedTuple):
   numbers: np.ndarray
 
 
+def concatenate(parts: Sequence[Packed]) -> Packed:
+  """Returns the rows of all parts, one part after another."""
+  if len(parts) == 1:
+    return parts[0]
+  return Packed(
+      np.concatenate([part.ids for part in parts]),
+      np.concatenate([part.numbers for part in parts]),
+  )
+
+
 class Span(NamedTuple):
   """The columns of one owner."""
 

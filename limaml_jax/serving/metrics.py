@@ -1,5 +1,6 @@
 """Metrics: what Prometheus is told of the service."""
 
+from collections.abc import Sequence
 import functools
 import time
 
@@ -14,6 +15,7 @@ _SECONDS = (
     1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2,
     1e-1, 1.0,
 )  # fmt: skip
+_REQUESTS = (1, 2, 4, 8, 16, 32)
 _ROWS = (1, 4, 16, 64, 128, 256, 1024, 4096, 16384)
 
 
@@ -25,7 +27,7 @@ class Metrics:
     registry = registry or prometheus_client.REGISTRY
     stages = prometheus_client.Histogram(
         'limaml_stage_seconds',
-        'Time of a request in each stage.',
+        'Time of a batch of requests in each stage.',
         ['stage'],
         buckets=_SECONDS,
         registry=registry,
@@ -35,6 +37,12 @@ class Metrics:
         'limaml_candidates',
         'Candidates of a request.',
         buckets=_ROWS,
+        registry=registry,
+    )
+    self._requests = prometheus_client.Histogram(
+        'limaml_batch_requests',
+        'Requests scored together, as they waited at the same time.',
+        buckets=_REQUESTS,
         registry=registry,
     )
     embeddings = prometheus_client.Counter(
@@ -87,24 +95,26 @@ class Metrics:
       seconds: tuple[float, ...],
       *,
       statuses: np.ndarray,
-      num_rows: int,
+      num_rows: Sequence[int],
       num_unknown: int,
       found: lookup_lib.Lookup | None,
       version: str,
   ) -> None:
-    """Takes note of a request.
+    """Takes note of a batch of requests.
 
     Args:
       seconds: by stage.
       statuses: of its embeddings, [n].
-      num_rows: its candidates.
+      num_rows: candidates of each request.
       num_unknown: those among them of which nothing is known.
       found: what the store answered.
       version: of the bundle.
     """
     for stage, value in zip(self._stages, seconds, strict=True):
       stage.observe(value)
-    self._rows.observe(num_rows)
+    self._requests.observe(len(num_rows))
+    for number in num_rows:
+      self._rows.observe(number)
     for status in statuses.tolist():
       self._statuses[status].inc()
     if num_unknown:

@@ -9,8 +9,9 @@ import numpy as np
 from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.bundle import reading
 
-# Padded numbers of rows; a larger request is cut.
-_ROWS = (8, 32, 128, 512, 2048)
+# Padded numbers of rows; what is larger is cut.
+_ROWS = (8, 32, 64, 128, 256, 512, 1024, 2048)
+MAX_ROWS = _ROWS[-1]
 
 Program = Callable[..., jax.Array]
 
@@ -63,7 +64,7 @@ class Runner:
       entity_of_row: [c].
       features: of the rows.
     """
-    num_rows, largest = len(entity_of_row), _ROWS[-1]
+    num_rows, largest = len(entity_of_row), MAX_ROWS
     size = next(s for s in self._entities if s >= len(embeddings))
     embeddings = _padded(embeddings, size)
     arrays = (entity_of_row, *features)

@@ -1,15 +1,22 @@
 """Service: scores requests with one snapshot and the weights that fit it."""
 
+from collections.abc import Sequence
+import itertools
 import pathlib
 import time
 from typing import NamedTuple
 
 import numpy as np
 
+from limaml_jax import errors
+from limaml_jax.bundle import columns as columns_lib
+from limaml_jax.bundle import reading
+from limaml_jax.serving import batcher as batcher_lib
 from limaml_jax.serving import embeddings as embeddings_lib
 from limaml_jax.serving import features
 from limaml_jax.serving import metrics as metrics_lib
 from limaml_jax.serving import request as request_lib
+from limaml_jax.serving import runner as runner_lib
 from limaml_jax.serving import settings as settings_lib
 from limaml_jax.serving import versions as versions_lib
 from limaml_jax.store import lookup as lookup_lib
@@ -38,6 +45,31 @@ class Scored(NamedTuple):
   snapshot: str
   fingerprint: str
   version: str
+
+
+class _Asked(NamedTuple):
+  """A request, and whether its entities' own embeddings score it."""
+
+  request: request_lib.Request
+  adapt: bool
+
+
+class _Joined(NamedTuple):
+  """Features of a request's rows, or what is wrong with them."""
+
+  packed: columns_lib.Packed
+  num_unknown: int
+  error: errors.InputError | None
+
+
+class _Matched(NamedTuple):
+  """Embeddings of n entities, and the version that they fit."""
+
+  loaded: versions_lib.Loaded
+  vectors: np.ndarray
+  statuses: np.ndarray
+  ages: np.ndarray
+  snapshot: str
 
 
 class Service:
@@ -71,11 +103,15 @@ class Service:
         on_failure=metrics.store_failed,
     )
     self.embeddings.open()
+    self._batcher: batcher_lib.Batcher[_Asked, Scored] = batcher_lib.Batcher(
+        self._score_all,
+        batcher_lib.Size(settings.max_entities, runner_lib.MAX_ROWS),
+    )
 
   async def score(
       self, request: request_lib.Request, *, adapt: bool = True
   ) -> Scored:
-    """Scores the rows of a request.
+    """Scores the rows of a request, together with others that wait.
 
     Args:
       request: of n entities and c rows.
@@ -85,51 +121,51 @@ class Service:
       InputError: for a feature that does not fit; whatever happens to the
         store is no error.
     """
-    start = time.perf_counter()
-    now = int(time.time())
-    found = await self.embeddings.lookup(request.entities, now)
-    loaded, vectors, statuses, ages = self._match(request, found)
-    if not adapt:
-      vectors = np.tile(loaded.bundle.default, (len(statuses), 1))
-    looked_up = time.perf_counter()
-    joined, num_unknown = features.join(loaded.bundle, request)
-    gathered = time.perf_counter()
-    scores = loaded.runner.score(vectors, request.entity_of_row, joined)
-    done = time.perf_counter()
-    self._metrics.scored(
-        (looked_up - start, gathered - looked_up, done - gathered),
-        statuses=statuses,
-        num_rows=len(scores),
-        num_unknown=num_unknown,
-        found=found,
-        version=loaded.bundle.manifest.version,
-    )
-    manifest = loaded.bundle.manifest
-    return Scored(
-        scores=scores,
-        statuses=statuses,
-        ages=ages,
-        snapshot=found.version if found else '',
-        fingerprint=manifest.fingerprint,
-        version=manifest.version,
-    )
+    size = batcher_lib.Size(len(request.entities), len(request.entity_of_row))
+    return await self._batcher.submit(_Asked(request, adapt), size)
 
   def close(self) -> None:
     """Lets go of the store."""
     self.embeddings.close()
 
-  def _match(self, request, found):
-    """Returns the version that fits what was found, and embeddings for it."""
-    num_entities = len(request.entities)
+  async def _score_all(
+      self, batch: Sequence[_Asked]
+  ) -> list[Scored | errors.InputError]:
+    """Scores requests with one snapshot and one version."""
+    start = time.perf_counter()
+    keys = [key for asked in batch for key in asked.request.entities]
+    found = await self.embeddings.lookup(keys, int(time.time()))
+    matched = self._match(len(keys), found)
+    looked_up = time.perf_counter()
+    joined = [_join(matched.loaded.bundle, asked.request) for asked in batch]
+    gathered = time.perf_counter()
+    results = _run(matched, batch, joined)
+    done = time.perf_counter()
+    self._metrics.scored(
+        (looked_up - start, gathered - looked_up, done - gathered),
+        statuses=matched.statuses,
+        num_rows=[len(one.packed.ids) for one in joined],
+        num_unknown=sum(one.num_unknown for one in joined),
+        found=found,
+        version=matched.loaded.bundle.manifest.version,
+    )
+    return results
+
+  def _match(
+      self, num_entities: int, found: lookup_lib.Lookup | None
+  ) -> _Matched:
+    """Returns what was found with the version that fits it."""
     loaded = self.versions.of(found.fingerprint if found else None)
-    if loaded is None:  # No answer, or none that any version can read.
+    snapshot = found.version if found else ''
+    if found is None or loaded is None:
+      # No answer, or one that no version can read.
       loaded = self.versions.current
-      status = _MISMATCH if found else _UNAVAILABLE
-      return (
+      return _Matched(
           loaded,
           np.tile(loaded.bundle.default, (num_entities, 1)),
-          np.full(num_entities, status, np.uint8),
+          np.full(num_entities, _MISMATCH if found else _UNAVAILABLE, np.uint8),
           np.full(num_entities, -1, np.int64),
+          snapshot,
       )
     limit = self.settings.max_age_seconds
     if limit < 0:
@@ -137,4 +173,49 @@ class Service:
     statuses = found.statuses
     if limit:
       statuses[(found.ages > limit) & (statuses == _PRESENT)] = _STALE
-    return loaded, found.vectors, statuses, found.ages
+    return _Matched(loaded, found.vectors, statuses, found.ages, snapshot)
+
+
+def _join(bundle: reading.Bundle, request: request_lib.Request) -> _Joined:
+  """Returns the features of a request; no rows if one does not fit."""
+  try:
+    return _Joined(*features.join(bundle, request), None)
+  except errors.InputError as error:
+    return _Joined(bundle.columns.blank(0), 0, error)
+
+
+def _run(
+    matched: _Matched, batch: Sequence[_Asked], joined: Sequence[_Joined]
+) -> list[Scored | errors.InputError]:
+  """Scores all requests in one run, and tells them apart again."""
+  bundle, runner = matched.loaded
+  starts = _starts([len(asked.request.entities) for asked in batch])
+  stops = _starts([len(one.packed.ids) for one in joined])
+  owners = []
+  for i, asked in enumerate(batch):
+    if not joined[i].error:
+      owners.append(asked.request.entity_of_row + np.int32(starts[i]))
+    if not asked.adapt:
+      matched.vectors[starts[i] : starts[i + 1]] = bundle.default
+  scores = runner.score(
+      matched.vectors,
+      np.concatenate(owners) if owners else np.zeros(0, np.int32),
+      columns_lib.concatenate([one.packed for one in joined]),
+  )
+  return [
+      one.error
+      or Scored(
+          scores=scores[stops[i] : stops[i + 1]],
+          statuses=matched.statuses[starts[i] : starts[i + 1]],
+          ages=matched.ages[starts[i] : starts[i + 1]],
+          snapshot=matched.snapshot,
+          fingerprint=bundle.manifest.fingerprint,
+          version=bundle.manifest.version,
+      )
+      for i, one in enumerate(joined)
+  ]
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+  """Returns where each part begins, and where the last one ends."""
+  return [0, *itertools.accumulate(sizes)]
