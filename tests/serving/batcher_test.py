@@ -5,17 +5,22 @@ from absl.testing import absltest
 from limaml_jax.serving import batcher
 
 _LARGEST = batcher.Size(entities=4, rows=100)
+_PATIENCE = 10  # Seconds.
 _SMALL = batcher.Size(entities=1, rows=10)
 
 
 def submit_all(run, items, *, size=_SMALL):
   """Submits items at the same moment; returns results, or what was raised."""
 
+  async def submit(made, item):
+    try:
+      return await asyncio.wait_for(made.submit(item, size), _PATIENCE)
+    except (ValueError, OSError) as error:
+      return f'raised: {error}'
+
   async def main():
     made = batcher.Batcher(run, _LARGEST)
-    return await asyncio.gather(
-        *(made.submit(item, size) for item in items), return_exceptions=True
-    )
+    return await asyncio.gather(*(submit(made, item) for item in items))
 
   return asyncio.run(main())
 
@@ -60,15 +65,13 @@ class BatcherTest(absltest.TestCase):
     async def run(items):
       return [error if item == 2 else item for item in items]
 
-    self.assertEqual(submit_all(run, [1, 2, 3]), [1, error, 3])
+    self.assertEqual(submit_all(run, [1, 2, 3]), [1, 'raised: bad', 3])
 
   def test_batch_that_fails_fails_all_of_its_items(self):
-    error = OSError('down')
-
     async def run(items):
-      raise error
+      raise OSError('down')
 
-    self.assertEqual(submit_all(run, [1, 2]), [error, error])
+    self.assertEqual(submit_all(run, [1, 2]), ['raised: down'] * 2)
 
   def test_what_comes_while_a_batch_runs_is_the_next_batch(self):
     batches = []
@@ -103,7 +106,7 @@ class BatcherTest(absltest.TestCase):
       stays = asyncio.create_task(made.submit(2, _SMALL))
       await asyncio.sleep(0)  # Both wait now.
       gone.cancel()
-      return await stays
+      return await asyncio.wait_for(stays, _PATIENCE)
 
     self.assertEqual(asyncio.run(main()), 4)
     self.assertEqual(batches, [[1, 2]])
