@@ -10,6 +10,7 @@ to the other server, and then at a fixed rate. It prints a JSON line for each,
 `p99_ratio` being of ours to the echo's, and one for the stages of a request.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -20,8 +21,11 @@ import numpy as np
 
 from experiments import progress
 from experiments.benchmark import load
+from experiments.benchmark import random_bundle
 from experiments.benchmark import served
 from limaml_jax import errors
+from limaml_jax.store import address
+from limaml_jax.store import snapshot
 
 _ENTITIES = flags.DEFINE_integer(
     'serve_entities', 1_000_000, 'In the store.', lower_bound=1
@@ -43,11 +47,6 @@ _TURNS = flags.DEFINE_integer('serve_turns', 5, 'Of each.', lower_bound=1)
 
 _NUM_REQUESTS = 2000
 _SERVER_CORE, _LOAD_CORE = 0, 1
-_GUARDED = {
-    'model_repository_implementation': (
-        'limaml_jax.serving.open_inference.Repository'
-    )
-}
 
 
 def main() -> None:
@@ -56,25 +55,41 @@ def main() -> None:
     raise errors.InputError('serve: needs two cores; run it where there are')
   with tempfile.TemporaryDirectory() as name:
     directory = pathlib.Path(name)
-    keys = served.make_bundle(
-        directory, num_entities=_ENTITIES.value, num_items=_ITEMS.value
-    )
+    _make_ours(directory)
     served.make_echo(directory / 'echo')
     requests = {
         model: load.messages(
             model,
-            *keys,
+            random_bundle.entity_keys(_ENTITIES.value),
+            random_bundle.item_keys(_ITEMS.value),
             num_candidates=_CANDIDATES.value,
             number=_NUM_REQUESTS,
         )
         for model in ('echo', 'limaml')
     }
-    with (
-        served.serve(directory / 'echo', {}, core=_SERVER_CORE) as echo,
-        served.serve(directory / 'bundle', _GUARDED, core=_SERVER_CORE) as ours,
-    ):
+    settings = {'echo': {}, 'bundle': served.GUARDED}
+    with contextlib.ExitStack() as stack:
+      echo, ours = (
+          stack.enter_context(
+              served.serve(directory / model, fields, core=_SERVER_CORE)
+          )
+          for model, fields in settings.items()
+      )
       os.sched_setaffinity(0, {_LOAD_CORE})
       _run({'echo': echo, 'limaml': ours}, requests)
+
+
+def _make_ours(directory: pathlib.Path) -> None:
+  """Writes a bundle and its store, published."""
+  rng = np.random.default_rng(0)
+  store = address.open_backend(directory / 'store')
+  manifest = random_bundle.write_snapshot(
+      store, rng.normal(size=(_ENTITIES.value, random_bundle.dimension()))
+  )
+  snapshot.publish(store, random_bundle.ENTITY_TYPE, manifest.version)
+  root = directory / 'bundle'
+  random_bundle.write_bundle(root, num_items=_ITEMS.value)
+  random_bundle.write_settings(root, f'lmdb:{directory / "store"}')
 
 
 def _run(servers, requests) -> None:

@@ -1,15 +1,19 @@
 """Key table: one record for each key, on disk, in LMDB.
 
 What is known of an item by its key, of an entity by its key, and the row of a
-token in a vocabulary are all looked up so: nothing is loaded at the start, and
-processes share the pages.
+token in a vocabulary are all looked up so. A large table stays on disk, its
+pages shared by all processes; a small one is read into memory, where it answers
+several times sooner.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
+import contextlib
 import hashlib
 import itertools
 import os
 import pathlib
+from typing import Any
 import weakref
 
 import lmdb
@@ -19,6 +23,7 @@ from limaml_jax.store.lmdb_store import database
 
 _MAX_KEY_BYTES = 511  # LMDB's limit.
 _ROWS_PER_SLICE = 65536
+_MAX_IN_MEMORY = 200_000  # Keys; some 200 bytes each.
 # (device, inode) of data.mdb -> open table: LMDB opens none twice.
 _open: 'weakref.WeakValueDictionary[tuple[int, int], KeyTable]' = (
     weakref.WeakValueDictionary()
@@ -58,16 +63,30 @@ class KeyTable:
     self._opened = opened
     self._record = record
     self._default = default.tobytes()
+    self._memory: dict[bytes, bytes] = {}
+    if opened.stat()['entries'] <= _MAX_IN_MEMORY:
+      with opened.begin() as transaction:
+        self._memory = dict(transaction.cursor())
 
   def get(self, keys: Sequence[str]) -> tuple[np.ndarray, int]:
     """Returns the record of each key, [n], and how many keys are unknown."""
-    with self._opened.begin() as transaction:
-      # No bytecode runs per key.
-      default = itertools.repeat(self._default)
-      found = list(map(transaction.get, map(encode, keys), default))
+    if self._memory:
+      found = self._find(self._memory.get, keys)
+    else:
+      with self._opened.begin() as transaction:
+        found = self._find(transaction.get, keys)
     unknown = sum(record is self._default for record in found)
-    joined = b''.join(found)  # pyrefly: ignore  # All of them bytes.
-    return np.frombuffer(joined, self._record), unknown
+    return np.frombuffer(b''.join(found), self._record), unknown
+
+
+  def _find(self, get: Callable[..., Any], keys: Sequence[str]) -> list[bytes]:
+    default = itertools.repeat(self._default)
+    lengths = list(map(len, keys))
+    if keys and 0 < min(lengths) <= max(lengths) <= _MAX_KEY_BYTES // 4:
+      with contextlib.suppress(UnicodeEncodeError):
+        # No bytecode runs per key; of a letter UTF-8 makes four at most.
+        return list(map(get, map(str.encode, keys), default))
+    return list(map(get, map(encode, keys), default))
 
 
 def open_table(
