@@ -10,6 +10,7 @@ from experiments.benchmark import inner_loop
 from experiments.benchmark import preparation
 from experiments.benchmark import refreshing
 from experiments.benchmark import serving
+from experiments.benchmark import soak
 from experiments.benchmark import store
 from experiments.benchmark import table
 
@@ -18,6 +19,7 @@ flags.adopt_module_key_flags(inner_loop)
 flags.adopt_module_key_flags(preparation)
 flags.adopt_module_key_flags(refreshing)
 flags.adopt_module_key_flags(serving)
+flags.adopt_module_key_flags(soak)
 flags.adopt_module_key_flags(store)
 flags.adopt_module_key_flags(table)
 
@@ -27,6 +29,7 @@ if __name__ == '__main__':
       'prepare': preparation.main,
       'refresh': refreshing.main,
       'serve': serving.main,
+      'soak': soak.main,
       'store': store.main,
       'table': table.main,
   })

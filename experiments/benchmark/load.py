@@ -10,7 +10,7 @@ from grpc import aio
 from mlserver.grpc import dataplane_pb2 as pb
 import numpy as np
 
-_METHOD = '/inference.GRPCInferenceService/ModelInfer'
+METHOD = '/inference.GRPCInferenceService/ModelInfer'
 _LENGTH = struct.Struct('<I')
 
 
@@ -24,18 +24,25 @@ def messages(
 ) -> list[bytes]:
   """Returns random requests of one entity each, as they go over the wire."""
   rng = np.random.default_rng(0)
-  made = []
-  for _ in range(number):
-    request = pb.ModelInferRequest(model_name=model)
-    for name, keys, size in (
-        ('entity', entities, 1),
-        ('candidates', items, num_candidates),
-    ):
-      chosen = [keys[n] for n in rng.integers(len(keys), size=size)]
-      request.inputs.add(name=name, datatype='BYTES', shape=[size])
-      request.raw_input_contents.append(_pack(chosen))
-    made.append(request.SerializeToString())
-  return made
+
+  def draw(keys, size):
+    return [keys[n] for n in rng.integers(len(keys), size=size)]
+
+  return [
+      message(model, draw(entities, 1), draw(items, num_candidates))
+      for _ in range(number)
+  ]
+
+
+def message(
+    model: str, entities: Sequence[str], candidates: Sequence[str]
+) -> bytes:
+  """Returns a request as it goes over the wire."""
+  request = pb.ModelInferRequest(model_name=model)
+  for name, keys in (('entity', entities), ('candidates', candidates)):
+    request.inputs.add(name=name, datatype='BYTES', shape=[len(keys)])
+    request.raw_input_contents.append(_pack(keys))
+  return request.SerializeToString()
 
 
 def closed_loop(
@@ -94,7 +101,7 @@ def open_loop(
 def _with_channel(address, run):
   async def main():
     async with aio.insecure_channel(address) as channel:
-      return await run(channel.unary_unary(_METHOD))
+      return await run(channel.unary_unary(METHOD))
 
   return asyncio.run(main())
 

@@ -1,0 +1,259 @@
+r"""Soaks the scoring service: hours of requests while everything else changes.
+
+    python -m experiments.benchmark soak --soak_seconds=900
+
+serves two models from one bundle, their snapshots in a real Redis. Requests
+come at --soak_load of the peak, while every --soak_publish seconds a snapshot
+of the other model is published, and every --soak_restart seconds Redis is shut
+down and started again. Each answer is compared with what its snapshot and model
+make of the request. Prints a JSON line: requests, `failed`, `mixed` (scores
+that are not those of the snapshot and model they name), by status, memory and
+p99 against those of the quiet minute before. Exit status 1 if any request
+failed or was mixed.
+"""
+
+import asyncio
+import collections
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import flags
+import grpc
+from grpc import aio
+from mlserver.grpc import dataplane_pb2 as pb
+import numpy as np
+
+from experiments import progress
+from experiments.benchmark import load
+from experiments.benchmark import random_bundle
+from experiments.benchmark import served
+from limaml_jax import errors
+
+_SECONDS = flags.DEFINE_float('soak_seconds', 60.0, 'How long.')
+_LOAD = flags.DEFINE_float('soak_load', 0.7, 'Of the peak rate.')
+_PUBLISH = flags.DEFINE_float('soak_publish', 30.0, 'Seconds from one to next.')
+_RESTART = flags.DEFINE_float('soak_restart', 120.0, 'Seconds between them.')
+_ENTITIES = flags.DEFINE_integer('soak_entities', 20_000, 'In the store.')
+_ITEMS = flags.DEFINE_integer('soak_items', 10_000, 'In the bundle.')
+
+_NUM_CANDIDATES = 100
+_NUM_REQUESTS = 200
+_NUM_MODELS = 2
+_PEAK_SECONDS = 5.0
+_TOLERANCE = 1e-6
+_SERVER_CORE, _LOAD_CORE = 0, 1
+
+
+class _Redis:
+  """A Redis that can be started again, and remembers."""
+
+  def __init__(self, directory: pathlib.Path):
+    self._directory = directory
+    with socket.create_server(('127.0.0.1', 0)) as free:
+      self._port = free.getsockname()[1]
+    self.address = f'redis://127.0.0.1:{self._port}/0'
+    self._process: subprocess.Popen | None = None
+
+  def start(self) -> None:
+    """Starts it, and waits until it answers."""
+    program = shutil.which('redis-server')
+    if program is None:
+      raise errors.InputError('soak: needs redis-server on PATH; install it')
+    self._process = subprocess.Popen(
+        [program, '--port', str(self._port), '--dir', str(self._directory),
+         '--save', '86400', '1', '--bind', '127.0.0.1'],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+      with contextlib.suppress(OSError):
+        socket.create_connection(('127.0.0.1', self._port), 1).close()
+        return
+      time.sleep(0.05)
+    raise errors.InputError('soak: redis-server does not answer')
+
+  def stop(self) -> None:
+    """Shuts it down; what it holds is on disk then."""
+    if self._process is not None:
+      self._process.terminate()
+      self._process.wait()
+
+
+class _Checker:
+  """Knows what each answer should be."""
+
+  def __init__(self, directory: pathlib.Path):
+    self._directory = directory
+    self.statuses: collections.Counter[str] = collections.Counter()
+    self.mixed = 0
+
+  @functools.lru_cache(maxsize=8)  # noqa: B019
+  def _expected(self, name: str) -> np.ndarray:
+    return np.load(self._directory / f'{name}.npy')
+
+  def check(self, number: int, response: pb.ModelInferResponse) -> None:
+    """Compares an answer with what it says of itself.
+
+    Args:
+      number: of the request.
+      response: to it.
+    """
+    score, status, _, snapshot = response.raw_output_contents
+    name = status[4:].decode()
+    self.statuses[name] += 1
+    model = response.parameters['fingerprint'].string_param
+    # Whoever has no embedding has the default one of the model that scores.
+    source = snapshot[4:].decode() if name == 'PRESENT' else model
+    expected = self._expected(source)[number]
+    found = np.frombuffer(score, np.float32)
+    if name not in ('PRESENT', 'UNAVAILABLE') or not np.allclose(
+        found, expected, rtol=0, atol=_TOLERANCE
+    ):
+      self.mixed += 1
+
+
+def main() -> None:
+  """Soaks, and prints what came of it."""
+  with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+    directory = pathlib.Path(name)
+    redis = _Redis(directory)
+    redis.start()
+    stack.callback(redis.stop)
+    root = directory / 'bundle'
+    for seed in range(_NUM_MODELS):
+      random_bundle.write_bundle(root, num_items=_ITEMS.value, seed=seed)
+    random_bundle.write_settings(root, redis.address)
+    messages = _make_requests(directory)
+    stack.enter_context(_publishing(directory, root, redis))
+    server = stack.enter_context(
+        served.serve(root, served.GUARDED, core=_SERVER_CORE)
+    )
+    os.sched_setaffinity(0, {_LOAD_CORE})
+    found = _soak(server, redis, messages, _Checker(directory))
+  print(json.dumps(found))
+  if found['failed'] or found['mixed']:
+    raise errors.InputError('soak: requests failed or were mixed; see above')
+
+
+def _make_requests(directory: pathlib.Path) -> list[bytes]:
+  """Writes the requests for the publisher; returns them as they are sent."""
+  rng = np.random.default_rng(1)
+  keys = random_bundle.entity_keys(_ENTITIES.value)
+  items = random_bundle.item_keys(_ITEMS.value)
+  entities = rng.integers(len(keys), size=_NUM_REQUESTS).tolist()
+  candidates = [
+      [items[n] for n in rng.integers(len(items), size=_NUM_CANDIDATES)]
+      for _ in entities
+  ]
+  entity_keys = [keys[n] for n in entities]
+  text = json.dumps({
+      'num_entities': len(keys),
+      'entities': entities,
+      'entity_keys': entity_keys,
+      'candidates': candidates,
+  })
+  (directory / 'requests.json').write_text(text)
+  return [
+      load.message('limaml', [key], chosen)
+      for key, chosen in zip(entity_keys, candidates, strict=True)
+  ]
+
+
+@contextlib.contextmanager
+def _publishing(directory, root, redis):
+  """Runs the publisher, politely, from its first version until it is left."""
+  publisher = subprocess.Popen(
+      ['nice', '-n', '19', sys.executable, '-m',
+       'experiments.benchmark.publisher', str(root), redis.address,
+       str(directory / 'requests.json'), str(directory), str(_PUBLISH.value)],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+  )  # fmt: skip
+  try:
+    if publisher.stdout is None or not publisher.stdout.readline():
+      raise errors.InputError('soak: the publisher ended; see above')
+    yield
+  finally:
+    publisher.communicate(timeout=120)  # Which ends its input.
+
+
+def _soak(server, redis, messages, checker) -> dict[str, object]:
+  """Returns what came of it."""
+  taken = load.closed_loop(
+      server.grpc, messages, concurrency=8, seconds=_PEAK_SECONDS
+  )
+  peak = len(taken) / _PEAK_SECONDS
+  rate = _LOAD.value * peak
+  quiet_seconds = min(_PUBLISH.value / 2, _SECONDS.value)
+  quiet = load.open_loop(
+      server.grpc, messages, rate=rate, seconds=quiet_seconds
+  )
+  before = server.resident_bytes()
+  seconds, failed = asyncio.run(
+      _send(server.grpc, messages, rate, checker, redis)
+  )
+  after = server.resident_bytes()
+  quantile = lambda values: float(np.percentile(values, 99)) * 1e3
+  return {
+      'seconds': _SECONDS.value,
+      'peak_per_s': round(peak),
+      'requests': len(seconds),
+      'failed': failed,
+      'mixed': checker.mixed,
+      'statuses': dict(checker.statuses),
+      'memory_mb': [round(before / 2**20), round(after / 2**20)],
+      'memory_ratio': round(after / before, 4),
+      'quiet_p99_ms': round(quantile(quiet), 3),
+      'p99_ms': round(quantile(seconds), 3),
+      'p99_ratio': round(quantile(seconds) / quantile(quiet), 2),
+  }
+
+
+async def _send(address, messages, rate, checker, redis):
+  """Returns the seconds of each request, and how many failed."""
+  taken: list[float] = []
+  failed = 0
+
+  async def ask(call, number, due):
+    nonlocal failed
+    try:
+      answer = await call(messages[number])
+    except grpc.RpcError as error:
+      failed += 1
+      print(f'failed: {error}', file=sys.stderr)
+      return
+    taken.append(time.perf_counter() - due)
+    checker.check(number, pb.ModelInferResponse.FromString(answer))
+
+  restarts = asyncio.create_task(_restart_again_and_again(redis))
+  async with aio.insecure_channel(address) as channel:
+    call = channel.unary_unary(load.METHOD)
+    start = time.perf_counter()
+    with progress.bar('soak') as update:
+      async with asyncio.TaskGroup() as tasks:
+        total = int(rate * _SECONDS.value)
+        for n in range(total):
+          due = start + n / rate
+          if (pause := due - time.perf_counter()) > 0:
+            await asyncio.sleep(pause)
+          tasks.create_task(ask(call, n % len(messages), due))
+          if n % 1000 == 0:
+            update(n, total)
+  restarts.cancel()
+  return np.asarray(taken), failed
+
+
+async def _restart_again_and_again(redis) -> None:
+  while True:
+    await asyncio.sleep(_RESTART.value)
+    await asyncio.to_thread(redis.stop)
+    await asyncio.to_thread(redis.start)
