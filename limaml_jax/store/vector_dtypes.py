@@ -8,6 +8,9 @@ import numpy as np
 
 _INT8_STEPS = 127
 _SIGN_BIT, _EXPONENT_BITS = 0x8000, 0x7F80
+# All set in what is not finite; of the types of two bytes.
+_EXPONENTS = {'float16': 0x7C00, 'bfloat16': _EXPONENT_BITS}
+_ROWS_PER_BLOCK = 8192  # Stay in the processor's cache.
 
 # Type -> what a record holds of a vector, by field.
 _FIELDS = {
@@ -68,6 +71,21 @@ def decode(records: np.ndarray, dtype: str) -> np.ndarray:
     with np.errstate(invalid='ignore'):  # A scale that is not finite.
       vectors *= records['scale'][:, None]
   return vectors
+
+
+def are_finite(records: np.ndarray, dtype: str) -> np.ndarray:
+  """Returns whether all numbers of each vector are finite, [N] bool."""
+  finite = np.empty(len(records), bool)
+  for start in range(0, len(records), _ROWS_PER_BLOCK):
+    block = records[start : start + _ROWS_PER_BLOCK]
+    if dtype in _EXPONENTS:
+      bits = np.ascontiguousarray(block['vector']).view(np.uint16)
+      mask = np.uint16(_EXPONENTS[dtype])
+      numbers = (bits & mask) != mask
+    else:
+      numbers = np.isfinite(decode(block, dtype))
+    finite[start : start + len(block)] = numbers.all(axis=1)
+  return finite
 
 
 def _upper_halves(vectors: np.ndarray) -> np.ndarray:

@@ -7,12 +7,17 @@ from limaml_jax.store import record
 from limaml_jax.store import vector_dtypes
 
 
-def stored(vectors, dtype):
-  """Returns vectors as they come back."""
+def encoded(vectors, dtype):
+  """Returns records of vectors."""
   vectors = np.asarray(vectors, np.float32)
   records = np.zeros(len(vectors), record.layout(vectors.shape[1], dtype))
   vector_dtypes.encode(vectors, records, dtype)
-  return vector_dtypes.decode(records, dtype)
+  return records
+
+
+def stored(vectors, dtype):
+  """Returns vectors as they come back."""
+  return vector_dtypes.decode(encoded(vectors, dtype), dtype)
 
 
 class VectorDtypesTest(parameterized.TestCase):
@@ -59,6 +64,15 @@ class VectorDtypesTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         np.isfinite(found).all(axis=1), [False, True]
     )
+
+  @parameterized.product(
+      dtype=vector_dtypes.DTYPES, value=(np.nan, np.inf, -np.inf)
+  )
+  def test_finite_vectors_are_told_from_others(self, dtype, value):
+    vectors = np.full((10_000, 2), -60_000.0)
+    vectors[[3, 9_000], [0, 1]] = value
+    finite = vector_dtypes.are_finite(encoded(vectors, dtype), dtype)
+    np.testing.assert_array_equal(np.flatnonzero(~finite), [3, 9_000])
 
 
 if __name__ == '__main__':
