@@ -1,11 +1,18 @@
+import importlib.util
+import unittest
+
 from absl.testing import absltest
 import numpy as np
 
 from limaml_jax.store import address
 from limaml_jax.store import snapshot
-from limaml_jax.store.feast_store import changes
+
+_HAS_FEAST = importlib.util.find_spec('feast') is not None
+if _HAS_FEAST:
+  from limaml_jax.store.feast_store import changes
 
 
+@unittest.skipUnless(_HAS_FEAST, "pip install '.[feast]'")
 class ChangesTest(absltest.TestCase):
 
   def test_each_entity_has_its_record_and_whether_it_changed(self):
