@@ -142,7 +142,7 @@ def encode_keys(keys: Sequence[str]) -> list[bytes]:
     encoded = list(map(str.encode, keys))
   except UnicodeEncodeError:
     encoded = [key.encode('utf-8', 'surrogatepass') for key in keys]
-  lengths = list(map(len, encoded))
+  lengths = set(map(len, encoded))
   if keys and not 0 < min(lengths) <= max(lengths) <= MAX_KEY_BYTES:
     # LMDB refuses such a key; one byte that is no UTF-8 is merely absent.
     fits = lambda key: 0 < len(key) <= MAX_KEY_BYTES

@@ -29,6 +29,21 @@ class VectorDtypesTest(parameterized.TestCase):
   def test_bytes_of_a_record(self, dtype, expected):
     self.assertEqual(record.layout(64, dtype).itemsize, expected)
 
+  @parameterized.named_parameters(
+      ('finite', lambda bits: bits[bits & 0x7C00 != 0x7C00]),
+      ('positive', lambda bits: bits[bits < 0x7E00]),  # No nan.
+      ('negative', lambda bits: bits[(bits & 0x7FFF) <= 0x7C00]),
+      ('infinite', lambda bits: bits[bits == 0xFC00]),
+      ('none', lambda bits: bits[:0]),
+  )
+  def test_each_float16_comes_back_to_the_bit(self, choose):
+    bits = choose(np.arange(2**16, dtype=np.uint16))
+    records = np.zeros(bits.size, record.layout(1, 'float16'))
+    records['vector'] = bits.view(np.float16)[:, None]
+    found = vector_dtypes.decode(records, 'float16')
+    expected = bits.view(np.float16).astype(np.float32)[:, None]
+    np.testing.assert_array_equal(found.view('u4'), expected.view('u4'))
+
   def test_bfloat16_rounds_as_everybody_does(self):
     bits = np.random.default_rng(0).integers(0, 2**32, 100_000, np.uint32)
     # All patterns near halfway, infinities and what rounds up to them.
