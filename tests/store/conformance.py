@@ -230,6 +230,13 @@ class SnapshotConformance(StoreTest):
     np.testing.assert_array_equal(found.vectors, served)
     np.testing.assert_array_equal(found.take(np.array([1, 1])), served[[1, 1]])
 
+  def test_longest_key_is_found(self):
+    keys = ['k' * record.MAX_KEY_BYTES, 'b']
+    self.publish(self.write(keys=keys).version)
+    with lookup.Reader(self.store, 'user') as reader:
+      found = reader.lookup(keys)
+    self.assertEqual(found.statuses.tolist(), [PRESENT, PRESENT])
+
   def test_base_is_carried_over(self):
     base = self.write(keys=['a', 'c'])
     chunk = record.Chunk(['b', 'c'], np.full((2, 2), 7.0), np.array([8, 10]))
