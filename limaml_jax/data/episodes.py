@@ -65,13 +65,11 @@ def first_at_or_after(
   It is the entity's end of events where there is none. Everything before it
   is strictly earlier than the time.
   """
-  sizes = np.diff(table.offsets)
-  if np.ndim(times) == 0 and sizes.min(initial=1) > 0:
-    # Events ascend in time: those before one time are counted in one pass.
-    earlier = np.add.reduceat(
-        table.timestamps < times, table.offsets[:-1], dtype=np.int64
-    )
-    return (table.offsets[:-1] + earlier)[entities]
+  if np.ndim(times) == 0:
+    # Events ascend in time: those that follow are counted.
+    later = np.flatnonzero(table.timestamps >= times)
+    num_later = np.diff(np.searchsorted(later, table.offsets))
+    return (table.offsets[1:] - num_later)[entities]
   return np.searchsorted(_time_keys(table), _pack(entities, times))
 
 

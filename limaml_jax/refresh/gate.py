@@ -14,6 +14,7 @@ from limaml_jax import errors
 from limaml_jax.refresh import distributions
 from limaml_jax.refresh import quality as quality_lib
 from limaml_jax.store import contents as contents_lib
+from limaml_jax.store import vector_dtypes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,8 @@ def _completeness(contents, expected, config):
 
 
 def _finite(contents):
-  finite = np.isfinite(contents.vectors).all(axis=1)
+  dtype = contents.manifest.dtype
+  finite = vector_dtypes.are_finite(contents.records, dtype)
   number = int(np.count_nonzero(~finite))
   reason = 'all vectors are finite'
   if number:
@@ -174,7 +176,7 @@ def _against_previous(contents, previous, cohorts, config):
 
 
 def _norm(contents, previous, config):
-  ratios = distributions.norm_ratios(contents.vectors, previous.vectors)
+  ratios = distributions.norm_ratios(contents, previous)
   worst = max(ratios.values(), key=lambda ratio: abs(np.log(ratio)))
   bound = config.max_norm_ratio
   shown = ', '.join(f'{name} x {ratio:.3g}' for name, ratio in ratios.items())
@@ -188,9 +190,7 @@ def _norm(contents, previous, config):
 
 
 def _drift(contents, previous, cohorts, config):
-  distances = distributions.drifts(
-      contents.vectors, previous.vectors, cohorts
-  )
+  distances = distributions.drifts(contents, previous, cohorts)
   for cohort, distance in distances.items():
     name = f'drift of {cohort}'
     if distance is None:

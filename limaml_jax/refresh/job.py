@@ -104,13 +104,15 @@ def run(
   cutoff = settings.cutoff
   _refuse_future(cutoff, now)
   manifest = selection.published(refresher)
+  past = refresher.hash_past()
   if manifest and not settings.full:
-    if selection.is_same(manifest, refresher, cutoff):
+    if selection.is_same(manifest, refresher, past, cutoff):
       return Outcome(Result.ALREADY_PUBLISHED, manifest)
-  base = selection.find_base(refresher, cutoff, full=settings.full)
+  base = selection.find_base(refresher, past, cutoff, full=settings.full)
   plan = refresher.plan(cutoff, _chooser(refresher, base))
   num_adapted = sum(part.entities.size for part in plan.parts)
-  generator = _describe(refresher, cutoff, base, num_adapted)
+  facts = selection.describe(refresher, past, cutoff)
+  generator = _describe(refresher, cutoff, base, num_adapted, facts)
   with staging_lib.open_job(
       directory / _STAGING_DIR, generator['job'], now=now
   ) as staging:
@@ -170,10 +172,12 @@ def _chooser(refresher, base):
   return choose
 
 
-def _describe(refresher, cutoff, base, num_adapted) -> dict[str, Any]:
+def _describe(
+    refresher, cutoff, base, num_adapted, facts
+) -> dict[str, Any]:
   """Returns the manifest's generator: all that decides the snapshot."""
   followed = base.carried.manifest if base.carried else None
-  facts = selection.describe(refresher, cutoff) | {
+  facts |= {
       'mode': 'incremental' if followed else 'full',
       'base': followed.version if followed else '',
       'adapted': num_adapted,

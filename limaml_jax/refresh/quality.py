@@ -178,7 +178,7 @@ def _served(contents: contents_lib.Contents, keys: np.ndarray) -> np.ndarray:
   found = contents.find(keys)
   default = np.asarray(contents.manifest.default_embedding, np.float32)
   vectors = np.tile(default, (len(keys), 1))
-  vectors[found >= 0] = contents.vectors[found[found >= 0]]
+  vectors[found >= 0] = contents.take(found[found >= 0])
   return vectors
 
 

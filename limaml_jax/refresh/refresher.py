@@ -108,15 +108,10 @@ class Refresher:
         self.table, cutoffs, config=self._config, choose=choose
     )
 
-  def digest_past(
-      self, cutoff: int, members: np.ndarray | None = None
-  ) -> str:
-    """Hashes what the embeddings of a cutoff are made of; see `past`."""
-    return past.digest(
-        self.table,
-        cutoff,
-        support_cap=self._config.episodes.support_buckets[-1],
-        members=members,
+  def hash_past(self) -> past.Past:
+    """Hashes what embeddings are made of; see `past`."""
+    return past.Past(
+        self.table, support_cap=self._config.episodes.support_buckets[-1]
     )
 
   def generate(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from limaml_jax import errors
+from limaml_jax.refresh import past as past_lib
 from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.store import contents as contents_lib
 from limaml_jax.store import manifest as manifest_lib
@@ -30,12 +31,12 @@ class Base(NamedTuple):
 
 
 def describe(
-    refresher: refresher_lib.Refresher, cutoff: int
+    refresher: refresher_lib.Refresher, past: past_lib.Past, cutoff: int
 ) -> dict[str, str]:
   """Returns what a manifest's generator says of a refresh to a cutoff."""
   return {
       'adaptation': refresher.adaptation,
-      'past': refresher.digest_past(cutoff),
+      'past': past.digest(cutoff),
   }
 
 
@@ -52,20 +53,26 @@ def published(
 def is_same(
     manifest: manifest_lib.Manifest,
     refresher: refresher_lib.Refresher,
+    past: past_lib.Past,
     cutoff: int,
 ) -> bool:
   """Says whether a refresh to this cutoff would make this very snapshot."""
-  expected = describe(refresher, cutoff)
-  return (
-      manifest.cutoff == cutoff
-      and manifest.dtype == refresher.dtype
-      and manifest.fingerprint == refresher.fingerprint
-      and {name: manifest.generator.get(name) for name in expected} == expected
-  )
+  if (
+      manifest.cutoff != cutoff
+      or manifest.dtype != refresher.dtype
+      or manifest.fingerprint != refresher.fingerprint
+  ):
+    return False
+  expected = describe(refresher, past, cutoff)
+  return {name: manifest.generator.get(name) for name in expected} == expected
 
 
 def find_base(
-    refresher: refresher_lib.Refresher, cutoff: int, *, full: bool
+    refresher: refresher_lib.Refresher,
+    past: past_lib.Past,
+    cutoff: int,
+    *,
+    full: bool,
 ) -> Base:
   """Reads the published snapshot, and says whether to carry over from it.
 
@@ -84,7 +91,7 @@ def find_base(
     )
   why = '--full' if full else _why_full(refresher, manifest)
   contents = contents_lib.load(store, entity_type, manifest.version)
-  why = why or _why_changed(refresher, contents)
+  why = why or _why_changed(refresher, past, contents)
   return Base(contents, None if why else contents, why)
 
 
@@ -101,11 +108,13 @@ def _why_full(
 
 
 def _why_changed(
-    refresher: refresher_lib.Refresher, base: contents_lib.Contents
+    refresher: refresher_lib.Refresher,
+    past: past_lib.Past,
+    base: contents_lib.Contents,
 ) -> str:
   """Says that what the base was made of is not what it was, if it is not."""
   members = base.find(refresher.table.entity_keys) >= 0
-  now = refresher.digest_past(base.manifest.cutoff, members)
+  now = past.digest(base.manifest.cutoff, members)
   if now != base.manifest.generator.get('past'):
     return (
         f'events or attributes from before the cutoff of snapshot'

@@ -5,9 +5,9 @@ import hashlib
 
 import numpy as np
 
-# Keys and records of so many entities, but for the last block.
+# Keys of so many entities, but for the last block, and their records, joined.
 ENTITIES_PER_BLOCK = 65536
-Block = tuple[list[bytes], list[bytes]]
+Block = tuple[list[bytes], bytes]
 
 
 class Checksum:
@@ -42,5 +42,5 @@ def of_blocks(blocks: Iterable[Block]) -> str:
   """Returns the checksum of a snapshot that comes in blocks."""
   checksum = Checksum()
   for keys, records in blocks:
-    checksum.add(keys, b''.join(records))
+    checksum.add(keys, records)
   return checksum.hexdigest()

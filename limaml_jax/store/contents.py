@@ -18,14 +18,30 @@ class Contents(NamedTuple):
   Attributes:
     manifest: of the snapshot.
     keys: of its n entities in ascending order, [n] str.
-    vectors: as they are served, float32 [n, E].
-    watermarks: UTC seconds of the latest event of each, -1 for none, [n].
+    records: of them, of `record.layout`, [n].
   """
 
   manifest: manifest_lib.Manifest
   keys: np.ndarray
-  vectors: np.ndarray
-  watermarks: np.ndarray
+  records: np.ndarray
+
+  @property
+  def watermarks(self) -> np.ndarray:
+    """UTC seconds of the latest event of each, -1 for none, [n]."""
+    return self.records['watermark']
+
+  @property
+  def vectors(self) -> np.ndarray:
+    """All vectors as they are served, float32 [n, E], decoded each time."""
+    return vector_dtypes.decode(self.records, self.manifest.dtype)
+
+  def take(self, rows: np.ndarray) -> np.ndarray:
+    """Returns some of the vectors as they are served, float32 [m, E].
+
+    Args:
+      rows: [m] int64.
+    """
+    return vector_dtypes.decode(self.records[rows], self.manifest.dtype)
 
   def find(self, keys: np.ndarray) -> np.ndarray:
     """Returns where each key is, -1 where it is not, [m] int64.
@@ -38,7 +54,8 @@ class Contents(NamedTuple):
     if np.array_equal(keys, self.keys):  # So it is on most days.
       return np.arange(self.keys.size)
     # Keys ascend by their bytes in UTF-8, which is the order of code points.
-    found = np.searchsorted(self.keys, keys)
+    # One that is cut off here is longer than all, and found to differ below.
+    found = np.searchsorted(self.keys, keys.astype(self.keys.dtype))
     found = np.minimum(found, self.keys.size - 1)
     return np.where(self.keys[found] == keys, found, -1)
 
@@ -55,15 +72,13 @@ def load(
     manifest = opened.manifest
     digest, keys, parts = checksum.Checksum(), [], []
     for block, records in opened.scan():
-      parts.append(b''.join(records))
-      digest.add(block, parts[-1])
-      keys += [key.decode() for key in block]
+      digest.add(block, records)
+      parts.append(records)
+      keys.append(record.decode_keys(block))
   snapshot.check(store, manifest, digest.hexdigest())
   layout = record.layout(manifest.dimension, manifest.dtype)
-  records = np.frombuffer(b''.join(parts), layout)
   return Contents(
       manifest=manifest,
-      keys=np.asarray(keys, np.str_),
-      vectors=vector_dtypes.decode(records, manifest.dtype),
-      watermarks=records['watermark'],
+      keys=np.concatenate(keys or [np.zeros(0, np.str_)]),
+      records=np.frombuffer(b''.join(parts), layout),
   )

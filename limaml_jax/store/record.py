@@ -101,7 +101,7 @@ def _check_shapes(chunk: Chunk, dimension: int) -> None:
 def _check_finite(
     keys: list[bytes], records: np.ndarray, dtype: str
 ) -> None:
-  finite = np.isfinite(vector_dtypes.decode(records, dtype)).all(axis=1)
+  finite = vector_dtypes.are_finite(records, dtype)
   if not finite.all():
     raise errors.InputError(
         f'entity {keys[np.argmin(finite)].decode()!r}: its vector is not '
@@ -142,9 +142,24 @@ def encode_keys(keys: Sequence[str]) -> list[bytes]:
     encoded = list(map(str.encode, keys))
   except UnicodeEncodeError:
     encoded = [key.encode('utf-8', 'surrogatepass') for key in keys]
-  lengths = list(map(len, encoded))
+  lengths = set(map(len, encoded))
   if keys and not 0 < min(lengths) <= max(lengths) <= MAX_KEY_BYTES:
     # LMDB refuses such a key; one byte that is no UTF-8 is merely absent.
     fits = lambda key: 0 < len(key) <= MAX_KEY_BYTES
     encoded = [key if fits(key) else b'\xff' for key in encoded]
   return encoded
+
+
+def decode_keys(encoded: Sequence[bytes]) -> np.ndarray:
+  """Decodes the keys of a snapshot, [n] str."""
+  joined = b''.join(encoded)
+  if not joined.isascii():
+    return np.array([key.decode() for key in encoded], np.str_)
+  # Code points are the bytes, four bytes wide.
+  lengths = set(map(len, encoded))
+  if len(lengths) == 1:
+    letters = np.frombuffer(joined, f'S{lengths.pop()}')
+  else:
+    letters = np.array(encoded, np.bytes_)
+  codes = letters.view(np.uint8).astype(np.uint32)
+  return codes.view(f'U{letters.itemsize}')

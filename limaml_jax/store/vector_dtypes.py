@@ -8,6 +8,9 @@ import numpy as np
 
 _INT8_STEPS = 127
 _SIGN_BIT, _EXPONENT_BITS = 0x8000, 0x7F80
+# All set in what is not finite; of the types of two bytes.
+_EXPONENTS = {'float16': 0x7C00, 'bfloat16': _EXPONENT_BITS}
+_ROWS_PER_BLOCK = 8192  # Stay in the processor's cache.
 
 # Type -> what a record holds of a vector, by field.
 _FIELDS = {
@@ -17,8 +20,10 @@ _FIELDS = {
     'int8': {'scale': '<f4', 'vector': 'i1'},
 }
 DTYPES = tuple(_FIELDS)
-# Every float16 by its bits: found faster than it is computed.
-_FLOAT16 = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+# Of a float16 whose bits are those of a float32, thirteen places higher.
+_FLOAT16_SHIFT, _FLOAT16_BITS = 13, np.int32(-0x70002000)  # 0x8FFFE000.
+_FLOAT16_SCALE = np.float32(2.0**112)  # Between what their exponents mean.
+_FLOAT16_LIMIT = 2.0**16  # What is not finite seems to be this, or more.
 
 
 def fields(dtype: str, dimension: int) -> list[tuple]:
@@ -59,8 +64,7 @@ def decode(records: np.ndarray, dtype: str) -> np.ndarray:
   """Returns the vectors of records, [N, E] float32."""
   vectors = records['vector']
   if dtype == 'float16':
-    bits = np.ascontiguousarray(vectors).view(np.uint16)
-    return np.take(_FLOAT16, bits, mode='wrap')  # Unchecked: all are there.
+    return _from_float16(vectors)
   if dtype == 'bfloat16':
     return (vectors.astype(np.uint32) << 16).view(np.float32)
   vectors = vectors.astype(np.float32)
@@ -68,6 +72,33 @@ def decode(records: np.ndarray, dtype: str) -> np.ndarray:
     with np.errstate(invalid='ignore'):  # A scale that is not finite.
       vectors *= records['scale'][:, None]
   return vectors
+
+
+def are_finite(records: np.ndarray, dtype: str) -> np.ndarray:
+  """Returns whether all numbers of each vector are finite, [N] bool."""
+  finite = np.empty(len(records), bool)
+  for start in range(0, len(records), _ROWS_PER_BLOCK):
+    block = records[start : start + _ROWS_PER_BLOCK]
+    if dtype in _EXPONENTS:
+      bits = np.ascontiguousarray(block['vector']).view(np.uint16)
+      mask = np.uint16(_EXPONENTS[dtype])
+      numbers = (bits & mask) != mask
+    else:
+      numbers = np.isfinite(decode(block, dtype))
+    finite[start : start + len(block)] = numbers.all(axis=1)
+  return finite
+
+
+def _from_float16(vectors: np.ndarray) -> np.ndarray:
+  """Returns float16 as float32, faster than NumPy does, [N, E]."""
+  bits = vectors.view(np.int16).astype(np.int32)
+  bits <<= _FLOAT16_SHIFT
+  bits &= _FLOAT16_BITS
+  numbers = bits.view(np.float32)
+  numbers *= _FLOAT16_SCALE
+  if np.abs(numbers).max(initial=0) >= _FLOAT16_LIMIT:
+    return vectors.astype(np.float32)
+  return numbers
 
 
 def _upper_halves(vectors: np.ndarray) -> np.ndarray:

@@ -212,6 +212,15 @@ class MakeIndexTest(parameterized.TestCase):
     sizes = episodes.support_sizes(table, np.asarray([0, 1]), 40)
     np.testing.assert_array_equal(sizes, [40, 1])
 
+  @parameterized.parameters(0, 3, 5, 9)
+  def test_one_time_for_all_finds_what_one_each_does(self, time):
+    table = make_table([[], [1, 2, 3], [], [3, 3, 5], [7], []])
+    entities = np.asarray([5, 1, 3, 0, 4, 2, 3])
+    np.testing.assert_array_equal(
+        episodes.first_at_or_after(table, entities, time),
+        episodes.first_at_or_after(table, entities, np.full(7, time)),
+    )
+
 
 class AssembleTest(parameterized.TestCase):
 

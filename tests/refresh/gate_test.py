@@ -10,6 +10,7 @@ from limaml_jax.refresh import gate
 from limaml_jax.refresh import quality
 from limaml_jax.store import contents as contents_lib
 from limaml_jax.store import manifest as manifest_lib
+from limaml_jax.store import record
 
 _NUM = 200
 
@@ -32,9 +33,9 @@ def make_contents(vectors, *, fingerprint='model', version='00000001'):
       data_checksum='',
   )
   keys = np.asarray([f'u{n:04d}' for n in range(len(vectors))])
-  return contents_lib.Contents(
-      manifest, keys, vectors, np.zeros(len(vectors), np.int64)
-  )
+  records = np.zeros(len(vectors), record.layout(vectors.shape[1], 'float32'))
+  records['vector'] = vectors
+  return contents_lib.Contents(manifest, keys, records)
 
 
 class Scored(NamedTuple):
@@ -115,6 +116,19 @@ class GateTest(parameterized.TestCase):
     drift = next(c for c in self.verdict.checks if c.name == 'drift of all')
     self.assertAlmostEqual(drift.value, 0.3, delta=0.02)
     self.assertTrue(drift.passed)
+
+  def test_drift_is_the_distance_between_quantiles(self):
+    vectors = np.random.default_rng(1).gamma(2, size=(137, 4))
+    quantiles = [
+        np.quantile(x, np.linspace(0, 1, 101), axis=0)
+        for x in (vectors.astype(np.float32), self.vectors)
+    ]
+    moved = np.abs(quantiles[0] - quantiles[1]).mean(axis=0)
+    self.judge(vectors.astype(np.float32))
+    drift = next(c for c in self.verdict.checks if c.name == 'drift of all')
+    self.assertAlmostEqual(
+        drift.value, (moved / self.vectors.std(axis=0)).mean(), places=5
+    )
 
   def test_drift_of_one_cohort_alone(self):
     vectors = self.vectors.copy()

@@ -239,7 +239,8 @@ class RefreshTest(JobTest):
     self.assertEqual(generator['base'], '00000001')
     self.assertEqual(generator['adaptation'], self.line.refresher.adaptation)
     self.assertEqual(
-        generator['past'], self.line.refresher.digest_past(self.days[4])
+        generator['past'],
+        self.line.refresher.hash_past().digest(self.days[4]),
     )
 
 

@@ -12,6 +12,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from limaml_jax import errors
+from limaml_jax.store import contents
 from limaml_jax.store import lookup
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
@@ -189,8 +190,52 @@ class SnapshotConformance(StoreTest):
     version = self.write().version
     with self.store.open_snapshot('user', version) as opened:
       self.assertEqual(
-          list(opened.scan()), [([b'a', b'b'], [RECORD_A, RECORD_B])]
+          list(opened.scan()), [([b'a', b'b'], RECORD_A + RECORD_B)]
       )
+
+  def test_scan_of_more_than_one_piece(self):
+    keys = [f'{n:04d}' for n in range(5000)]
+    watermarks = np.arange(5000) % 11
+    version = self.write(
+        keys=keys, vectors=np.ones((5000, 2)), watermarks=watermarks
+    ).version
+    with self.store.open_snapshot('user', version) as opened:
+      ((found, joined),) = opened.scan()
+    self.assertEqual([key.decode() for key in found], keys)
+    records = np.frombuffer(joined, record.layout(2, 'float32'))
+    np.testing.assert_array_equal(records['watermark'], watermarks)
+
+  @parameterized.named_parameters(
+      ('of_one_length', ['a', 'b', 'c']),
+      ('of_all_lengths', ['a', 'ab', 'abcdefg']),
+      ('beyond_ascii', ['a', 'z\u00fc', '\u4e2d\U0001f600']),
+  )
+  def test_contents_have_keys(self, keys):
+    version = self.write(
+        keys=keys[::-1], vectors=np.ones((3, 2)), watermarks=np.arange(3)
+    ).version
+    found = contents.load(self.store, 'user', version)
+    self.assertEqual(found.keys.tolist(), keys)
+    self.assertEqual(found.watermarks.tolist(), [2, 1, 0])
+    longer = max(keys, key=len) + 'x'
+    asked = np.array([longer, keys[2], '', 'aa', keys[0]])
+    self.assertEqual(found.find(asked).tolist(), [-1, 2, -1, -1, 0])
+
+  @parameterized.parameters('float32', 'float16', 'bfloat16', 'int8')
+  def test_contents_have_the_vectors_that_are_served(self, dtype):
+    self.publish(self.write(dtype=dtype).version)
+    with lookup.Reader(self.store, 'user') as reader:
+      served = reader.lookup(['a', 'b']).vectors
+    found = contents.load(self.store, 'user', '00000001')
+    np.testing.assert_array_equal(found.vectors, served)
+    np.testing.assert_array_equal(found.take(np.array([1, 1])), served[[1, 1]])
+
+  def test_longest_key_is_found(self):
+    keys = ['k' * record.MAX_KEY_BYTES, 'b']
+    self.publish(self.write(keys=keys).version)
+    with lookup.Reader(self.store, 'user') as reader:
+      found = reader.lookup(keys)
+    self.assertEqual(found.statuses.tolist(), [PRESENT, PRESENT])
 
   def test_base_is_carried_over(self):
     base = self.write(keys=['a', 'c'])
@@ -218,7 +263,7 @@ class SnapshotConformance(StoreTest):
         **SETTINGS,
     )
     with self.store.open_snapshot('user', found.version) as opened:
-      self.assertEqual(list(opened.scan()), [([b'a'], [RECORD_A])])
+      self.assertEqual(list(opened.scan()), [([b'a'], RECORD_A)])
 
   @parameterized.parameters(
       ('fingerprint', 'other'), ('dtype', 'float16'),

@@ -7,12 +7,17 @@ from limaml_jax.store import record
 from limaml_jax.store import vector_dtypes
 
 
-def stored(vectors, dtype):
-  """Returns vectors as they come back."""
+def encoded(vectors, dtype):
+  """Returns records of vectors."""
   vectors = np.asarray(vectors, np.float32)
   records = np.zeros(len(vectors), record.layout(vectors.shape[1], dtype))
   vector_dtypes.encode(vectors, records, dtype)
-  return vector_dtypes.decode(records, dtype)
+  return records
+
+
+def stored(vectors, dtype):
+  """Returns vectors as they come back."""
+  return vector_dtypes.decode(encoded(vectors, dtype), dtype)
 
 
 class VectorDtypesTest(parameterized.TestCase):
@@ -23,6 +28,21 @@ class VectorDtypesTest(parameterized.TestCase):
   )  # fmt: skip
   def test_bytes_of_a_record(self, dtype, expected):
     self.assertEqual(record.layout(64, dtype).itemsize, expected)
+
+  @parameterized.named_parameters(
+      ('finite', lambda bits: bits[bits & 0x7C00 != 0x7C00]),
+      ('positive', lambda bits: bits[bits < 0x7E00]),  # No nan.
+      ('negative', lambda bits: bits[(bits & 0x7FFF) <= 0x7C00]),
+      ('infinite', lambda bits: bits[bits == 0xFC00]),
+      ('none', lambda bits: bits[:0]),
+  )
+  def test_each_float16_comes_back_to_the_bit(self, choose):
+    bits = choose(np.arange(2**16, dtype=np.uint16))
+    records = np.zeros(bits.size, record.layout(1, 'float16'))
+    records['vector'] = bits.view(np.float16)[:, None]
+    found = vector_dtypes.decode(records, 'float16')
+    expected = bits.view(np.float16).astype(np.float32)[:, None]
+    np.testing.assert_array_equal(found.view('u4'), expected.view('u4'))
 
   def test_bfloat16_rounds_as_everybody_does(self):
     bits = np.random.default_rng(0).integers(0, 2**32, 100_000, np.uint32)
@@ -59,6 +79,15 @@ class VectorDtypesTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         np.isfinite(found).all(axis=1), [False, True]
     )
+
+  @parameterized.product(
+      dtype=vector_dtypes.DTYPES, value=(np.nan, np.inf, -np.inf)
+  )
+  def test_finite_vectors_are_told_from_others(self, dtype, value):
+    vectors = np.full((10_000, 2), -60_000.0)
+    vectors[[3, 9_000], [0, 1]] = value
+    finite = vector_dtypes.are_finite(encoded(vectors, dtype), dtype)
+    np.testing.assert_array_equal(np.flatnonzero(~finite), [3, 9_000])
 
 
 if __name__ == '__main__':

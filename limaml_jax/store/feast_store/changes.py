@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from limaml_jax.store import backend as backend_lib
 from limaml_jax.store import manifest as manifest_lib
+from limaml_jax.store import record as record_lib
 
 _WATERMARK = struct.Struct('<q')  # A record begins with it.
 
@@ -66,7 +67,9 @@ def _scan(
   """Yields key, number of the snapshot, and all that a row depends on."""
   manifest = snapshot.manifest
   made_by = manifest.fingerprint, manifest.dtype
+  size = record_lib.layout(manifest.dimension, manifest.dtype).itemsize
   for keys, records in snapshot.scan():
-    for key, record in zip(keys, records, strict=True):
+    for i, key in enumerate(keys):
+      record = records[i * size : (i + 1) * size]
       time = event_timestamp(record, manifest)
       yield key, number, (record, time, made_by)

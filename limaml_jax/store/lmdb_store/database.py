@@ -6,6 +6,7 @@ name, and only readers afterwards.
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import hashlib
 import itertools
@@ -21,6 +22,7 @@ from limaml_jax.store import checksum as checksum_lib
 
 _FILE = 'data.mdb'
 _SPARE_BYTES = 1 << 20
+_ENTITIES_PER_PIECE = 2048  # Whose records stay in the processor's cache.
 
 
 def file_path(path: pathlib.Path) -> pathlib.Path:
@@ -95,9 +97,11 @@ class Database:
     except lmdb.Error as error:
       raise _refused(self._path, error) from error
     count = self._database.stat()['entries']
-    checksum = checksum_lib.of_blocks(scan(self._database))
+    with futures.ThreadPoolExecutor(max_workers=1) as thread:
+      of_file = thread.submit(file_checksum, file_path(self._path))
+      checksum = checksum_lib.of_blocks(scan(self._database))
     self.close()
-    return count, checksum, file_checksum(file_path(self._path))
+    return count, checksum, of_file.result()
 
   @contextlib.contextmanager
   def _transaction(self):
@@ -147,12 +151,16 @@ def open_read_only(path: pathlib.Path, count: int) -> lmdb.Environment:
 def scan(database: lmdb.Environment) -> Iterator[checksum_lib.Block]:
   """Yields keys and records of all entities, in ascending order of the keys."""
   size = checksum_lib.ENTITIES_PER_BLOCK
+  pieces = size // _ENTITIES_PER_PIECE
   with database.begin() as transaction:
     # Apart: a pair for each entity would keep the garbage collector busy.
     keys = transaction.cursor().iternext(values=False)
     records = transaction.cursor().iternext(keys=False)
     while block := list(itertools.islice(keys, size)):
-      yield block, list(itertools.islice(records, size))
+      yield block, b''.join([
+          b''.join(itertools.islice(records, _ENTITIES_PER_PIECE))
+          for _ in range(pieces)
+      ])
 
 
 def file_checksum(path: pathlib.Path) -> str:

@@ -27,6 +27,7 @@ class LmdbFollower:
       InputError: if no snapshot is published, or it is corrupt.
     """
     self._path = path
+    self._text = os.fspath(path)  # Which a lookup asks for sooner.
     self._lock = threading.Lock()
     self._closed = False
     self._pointer: TextIO | None = None
@@ -63,7 +64,7 @@ class LmdbFollower:
 
   def _is_current(self) -> bool:
     try:
-      return directory.stamp(os.stat(self._path)) == self._stamp
+      return directory.stamp(os.stat(self._text)) == self._stamp
     except OSError:
       return False  # Opening it will say what is wrong.
 

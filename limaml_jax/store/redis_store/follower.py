@@ -1,6 +1,7 @@
 """Follower: reads whichever snapshot is published, in one round trip."""
 
 from collections.abc import Sequence
+import itertools
 from typing import Any
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from limaml_jax.store.redis_store import keys as keys_lib
 from limaml_jax.store.redis_store import records as records_lib
 
 _ABSENT = np.iinfo(np.int64).min  # A watermark that no record has.
+# What goes before an argument of so many bytes.
+_HEADS = [b'\r\n$%d\r\n' % n for n in range(record_lib.MAX_KEY_BYTES + 1)]
 _ATTEMPTS = 10  # At reading what is published before another one is.
 
 
@@ -31,18 +34,34 @@ class _Held(NamedTuple):
 
 
 def _pipelined(
-    pool: redis.ConnectionPool, commands: Sequence[tuple]
+    pool: redis.ConnectionPool, commands: Sequence[bytes]
 ) -> list[Any]:
   """Returns the answers to some commands; a tenth faster than `pipeline`."""
   connection = pool.get_connection()
   try:
-    connection.send_packed_command(connection.pack_commands(commands))
+    connection.send_packed_command([b''.join(commands)])
     return [connection.read_response() for _ in commands]
   except BaseException:
     connection.disconnect()  # Answers are left that belong to nobody.
     raise
   finally:
     pool.release(connection)
+
+
+def _packed(name: str, key: str, fields: Sequence[bytes] = ()) -> bytes:
+  """Returns a command as Redis reads it; redis-py takes thrice as long.
+
+  Args:
+    name: of the command.
+    key: that it is about.
+    fields: of that key, none longer than the key of an entity may be.
+  """
+  start = [b'*%d' % (2 + len(fields))]
+  for argument in (name.encode(), key.encode()):
+    start.append(b'\r\n$%d\r\n%b' % (len(argument), argument))
+  heads = map(_HEADS.__getitem__, map(len, fields))
+  pairs = itertools.chain.from_iterable(zip(heads, fields, strict=True))
+  return b''.join([*start, *pairs, b'\r\n'])
 
 
 class RedisFollower:
@@ -106,10 +125,10 @@ class RedisFollower:
     """
     if held is None:
       return client.get(self._keys.current), [], 0
-    commands = [('GET', self._keys.current)]
+    commands = [_packed('GET', self._keys.current)]
     if encoded:
-      commands.append(('HMGET', held.records, *encoded))
-    commands.append(('HLEN', held.records))
+      commands.append(_packed('HMGET', held.records, encoded))
+    commands.append(_packed('HLEN', held.records))
     stamp, *values, count = _pipelined(client.connection_pool, commands)
     return stamp, values[0] if values else [], count
 

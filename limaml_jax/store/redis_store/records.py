@@ -65,7 +65,7 @@ def ascending(
   for start in range(0, len(order), size):
     block = order[start : start + size]
     records = [view[i * itemsize : (i + 1) * itemsize] for i in block]
-    yield [entities[i] for i in block], list(map(bytes, records))
+    yield [entities[i] for i in block], b''.join(records)
 
 
 def incomplete(
