@@ -84,8 +84,9 @@ def _time(store: backend_lib.Backend) -> dict[str, object]:
   loaded = time.perf_counter()
   snapshot.publish(store, _TYPE, manifest.version)
   published = time.perf_counter()
+  raw_get = _raw_get(store, manifest)
   with progress.bar('look up') as update, lookup.Reader(store, _TYPE) as reader:
-    ours, raw = _take_turns(reader, _raw_get(store, manifest), keys, update)
+    ours, raw = _take_turns(reader, raw_get, keys, update)
   return {
       'entities': manifest.count,
       'dimension': manifest.dimension,
@@ -141,12 +142,7 @@ def _raw_get(store: backend_lib.Backend, manifest) -> _RawGet:
   """Returns the shortest way to the same records, without this library."""
   path = pathlib.Path(store.address) / _TYPE / 'snapshots' / manifest.version
   if path.is_dir():
-    # A second copy: LMDB opens a file once in a process.
-    copy = tempfile.mkdtemp(dir=store.address)
-    (pathlib.Path(copy) / 'data.mdb').write_bytes(
-        (path / 'data.mdb').read_bytes()
-    )
-    database = lmdb.open(copy, readonly=True, lock=False, readahead=False)
+    database = _raw_copy(store, manifest)
 
     def get(keys):
       with database.begin() as transaction:
@@ -156,6 +152,27 @@ def _raw_get(store: backend_lib.Backend, manifest) -> _RawGet:
   client = redis.Redis.from_url(store.address)
   name = f'limaml:{{{_TYPE}}}:records:{manifest.version}'
   return lambda keys: client.hmget(name, keys)
+
+
+def _raw_copy(store: backend_lib.Backend, manifest) -> lmdb.Environment:
+  """Returns a copy of a snapshot, for LMDB opens a file once in a process.
+
+  It is put in record by record: the system keeps a file that was copied in one
+  go in larger pages, which are read faster.
+  """
+  path = tempfile.mkdtemp(dir=store.address)
+  options = {'lock': False, 'readahead': False}
+  size = record.layout(manifest.dimension, manifest.dtype).itemsize
+  with (
+      lmdb.open(path, map_size=1 << 36, sync=False, **options) as database,
+      store.open_snapshot(_TYPE, manifest.version) as opened,
+  ):
+    for keys, joined in opened.scan():
+      with database.begin(write=True) as transaction:
+        for n, key in enumerate(keys):
+          row = joined[n * size : (n + 1) * size]
+          transaction.put(key, row, append=True)
+  return lmdb.open(path, readonly=True, **options)
 
 
 def _quantiles(name: str, seconds: list[float]) -> dict[str, float]:
