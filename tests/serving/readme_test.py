@@ -1,8 +1,10 @@
-"""The section "Serving" of README.md: each command prints what stands there.
+"""README.md and docs/serving.md: each command prints what stands below it.
 
-On a small log of the names and the paths of MovieLens-100K.
+On a small log of the names and the paths of MovieLens-100K, and a server that
+the two commands of README have started.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -28,10 +30,10 @@ _NUMBER = re.compile(r'\b[0-9a-f]{16}\b|[-+]?\d[\d.]*(e[-+]?\d+)?')
 _READY = "Loaded model 'limaml' successfully"
 
 
-def section():
-  """Returns the blocks of the section: (kind, text)."""
-  text = (commands.ROOT / 'README.md').read_text()
-  _, _, rest = text.partition('\n## Serving\n')
+def section(page, title):
+  """Returns the blocks of a section of a page: (kind, text)."""
+  text = (commands.ROOT / page).read_text()
+  _, _, rest = text.partition(f'\n## {title}\n')
   return _BLOCK.findall(rest.partition('\n## ')[0])
 
 
@@ -71,70 +73,84 @@ class ReadmeTest(absltest.TestCase):
       if result.returncode:
         raise AssertionError(result.stderr[-3000:])
     cls.ports = dict(zip(('8080', '8081', '8082'), free_ports(3), strict=True))
+    (kind, text), *_ = section('README.md', 'Serving')
+    *before, last = text.strip().splitlines()
+    cls.exported = cls.run_block(kind, '\n'.join(before))
+    cls.start(last)
 
-  def on_free_ports(self, text):
-    for port, free in self.ports.items():
+  @classmethod
+  def on_free_ports(cls, text):
+    for port, free in cls.ports.items():
       text = text.replace(port, free)
     return text
 
-  def run_block(self, kind, text):
+  @classmethod
+  def run_block(cls, kind, text):
     shell = ['bash', '-euo', 'pipefail', '-c', text]
     command = {'bash': shell, 'python': [sys.executable, '-c', text]}[kind]
     result = subprocess.run(
-        command, cwd=self.dir, env=self.environment(), capture_output=True,
+        command, cwd=cls.dir, env=cls.environment(), capture_output=True,
         text=True, timeout=120, check=False,
     )  # fmt: skip
-    self.assertEqual(result.returncode, 0, f'{text}\n{result.stderr[-3000:]}')
+    if result.returncode:
+      raise AssertionError(f'{text}\n{result.stderr[-3000:]}')
     return result.stdout
 
-  def environment(self):
+  @classmethod
+  def environment(cls):
     path = f'{pathlib.Path(sys.executable).parent}:{os.environ["PATH"]}'
     return {**os.environ, 'PATH': path, 'JAX_PLATFORMS': 'cpu'}
 
-  def start(self, command):
-    """Starts the server, and waits for what the text says that it says."""
-    settings = self.dir / 'runs/mine/bundle/settings.json'
-    settings.write_text(self.on_free_ports(settings.read_text()))
+  @classmethod
+  def start(cls, command):
+    """Starts the server, and waits for what README says that it says."""
+    settings = cls.dir / 'runs/mine/bundle/settings.json'
+    settings.write_text(cls.on_free_ports(settings.read_text()))
     server = subprocess.Popen(
-        command.split(), cwd=self.dir, env=self.environment(),
+        command.split(), cwd=cls.dir, env=cls.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    self.addCleanup(server.wait)
-    self.addCleanup(server.terminate)
+    cls.addClassCleanup(server.wait)
+    cls.addClassCleanup(server.terminate)
     said = []
     for line in server.stdout:
       said.append(line)
       if _READY in line:
         # What it says from now on must go somewhere.
-        drain = threading.Thread(target=server.stdout.read, daemon=True)
-        drain.start()
+        threading.Thread(target=server.stdout.read, daemon=True).start()
         return
-    self.fail(f'the server ended: {"".join(said)[-3000:]}')
+    raise AssertionError(f'the server ended: {"".join(said)[-3000:]}')
 
   def check(self, kind, shown, printed):
-    if kind == 'text':
-      self.assertEqual(shape(shown), shape(printed))
-      return
-    shown, printed = json.loads(shown), json.loads(printed)
-    self.assertEqual(shape(json.dumps(shown)), shape(json.dumps(printed)))
+    if kind == 'json':
+      shown, printed = (json.dumps(json.loads(x)) for x in (shown, printed))
+    self.assertEqual(shape(shown), shape(printed))
 
-  def test_every_block_prints_what_stands_below_it(self):
-    printed, done = '', []
-    for kind, text in section():
+  def run_all(self, blocks):
+    """Runs blocks, and checks what they print; returns how many of each."""
+    printed, done = '', collections.Counter()
+    for kind, text in blocks:
       if kind in ('text', 'json'):
         self.check(kind, text, printed)
-        done.append('check')
-        continue
-      *before, last = text.strip().splitlines()
-      if last.startswith('mlserver '):
-        printed = self.run_block(kind, '\n'.join(before))
-        self.start(last)
+        done['checked'] += 1
       else:
         printed = self.run_block(kind, self.on_free_ports(text))
-      done.append(kind)
-    # Export and server, curl, and both clients; each with what it prints.
-    expected = ['bash', 'check', 'bash', 'check', 'python', 'check']
-    self.assertEqual(done, [*expected, 'python', 'check'])
+        done[kind] += 1
+    return done
+
+  def test_readme_starts_a_server(self):
+    (kind, shown), *_ = section('README.md', 'Serving')[1:]
+    self.check(kind, shown, self.exported)
+    readme = (commands.ROOT / 'README.md').read_text()
+    self.assertIn(_READY, ' '.join(readme.split()))
+
+  def test_readme_asks_by_curl_and_by_both_clients(self):
+    done = self.run_all(section('README.md', 'Serving')[2:])
+    self.assertEqual(done, {'bash': 1, 'python': 2, 'checked': 3})
+
+  def test_the_page_says_what_clients_get(self):
+    done = self.run_all(section('docs/serving.md', 'For a client'))
+    self.assertEqual(done, {'bash': 4, 'python': 2, 'checked': 6})
 
 
 if __name__ == '__main__':
