@@ -7,6 +7,7 @@
 from collections.abc import Iterator
 import os
 import pathlib
+import re
 from typing import Any
 
 import yaml
@@ -137,6 +138,8 @@ def problems(document: Any, schema: Schema, path: str = '') -> Iterator[str]:
   if schema.get('x-kubernetes-int-or-string'):
     if isinstance(document, bool) or not isinstance(document, int | str):
       yield f'{path}: {document!r} is neither integer nor string'
+    elif not re.search(schema.get('pattern', ''), str(document)):
+      yield f'{path}: {document!r} does not match {schema["pattern"]}'
     return
   kind = schema.get('type')
   is_flag = isinstance(document, bool) and kind != 'boolean'
@@ -145,6 +148,9 @@ def problems(document: Any, schema: Schema, path: str = '') -> Iterator[str]:
     return
   if 'enum' in schema and document not in schema['enum']:
     yield f'{path}: {document!r} is none of {schema["enum"]}'
+  if isinstance(document, str) and 'pattern' in schema:
+    if not re.search(schema['pattern'], document):
+      yield f'{path}: {document!r} does not match {schema["pattern"]}'
   if isinstance(document, list):
     for i, element in enumerate(document):
       yield from problems(element, schema.get('items', {}), f'{path}[{i}]')

@@ -180,6 +180,13 @@ class ServingManifestsTest(parameterized.TestCase):
     self.assertTrue(pod['securityContext']['runAsNonRoot'])
     self.assertIn('memory', container['resources']['limits'])
 
+  @parameterized.parameters(*FILES)
+  def test_resources_are_quantities(self, name):
+    (container,) = manifests.pod_of(load(name)[0])['containers']
+    for amounts in container['resources'].values():
+      for amount in amounts.values():
+        self.assertRegex(amount, r'^\d+(\.\d+)?(m|[KMGT]i?)?$')
+
   def test_kserve_finds_its_container(self):
     (document,) = load('kserve.yaml')
     (container,) = manifests.pod_of(document)['containers']
