@@ -31,7 +31,9 @@ def run(verb: str, *flags: str) -> subprocess.CompletedProcess[str]:
   )
 
 
-def write_log(directory: pathlib.Path, num_users: int = 40) -> None:
+def write_log(
+    directory: pathlib.Path, num_users: int = 40, num_items: int = 30
+) -> None:
   """Writes atomic files of the shape of MovieLens-100K."""
   directory.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(0)
@@ -43,7 +45,7 @@ def write_log(directory: pathlib.Path, num_users: int = 40) -> None:
     users.append(
         f'{user}\t{20 + user % 40}\t{gender}\tjob{user % 3}\t{10000 + user}'
     )
-    items = rng.permutation(30)[: rng.integers(6, 25)] + 1
+    items = rng.permutation(num_items)[: rng.integers(6, 25)] + 1
     for position, item in enumerate(items):
       rating = rng.integers(1, 6)
       time = _START + user * 1000 + position * 60
@@ -51,7 +53,8 @@ def write_log(directory: pathlib.Path, num_users: int = 40) -> None:
   items = ['item_id:token\tmovie_title:token_seq\trelease_year:token\t'
            'class:token_seq']
   items += [
-      f'{n}\tFilm {n}\t{1980 + n % 10}\tDrama Comedy' for n in range(1, 31)
+      f'{n}\tFilm {n}\t{1980 + n % 10}\tDrama Comedy'
+      for n in range(1, num_items + 1)
   ]
   for name, lines in (('user', users), ('item', items), ('inter', events)):
     path = directory / f'ml-100k.{name}'

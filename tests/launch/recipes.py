@@ -1,5 +1,6 @@
 """What the tests of the script and of its recipes share."""
 
+import configparser
 import datetime
 import pathlib
 import re
@@ -16,6 +17,26 @@ NEEDED = frozenset({
     'LIMAML_SCHEMA', 'LIMAML_LOGS', 'LIMAML_DATA', 'LIMAML_WORKDIR',
     'LIMAML_STORE',
 })  # fmt: skip
+# What systemd.unit(5), .service(5), .exec(5), .kill(5) and .timer(5) know, as
+# far as a recipe may want it.
+DIRECTIVES = {
+    'Unit': """Description Documentation Wants Requires After Before OnFailure
+        OnSuccess StartLimitIntervalSec StartLimitBurst ConditionPathExists
+        RequiresMountsFor""",
+    'Service': """Type User Group WorkingDirectory Environment EnvironmentFile
+        ExecStart ExecStartPre ExecStartPost TimeoutStartSec Nice UMask Restart
+        RestartSec RestartPreventExitStatus SuccessExitStatus ProtectSystem
+        StateDirectory ReadWritePaths ReadOnlyPaths ProtectHome PrivateTmp
+        NoNewPrivileges CapabilityBoundingSet RestrictAddressFamilies
+        RestrictNamespaces RestrictRealtime RestrictSUIDSGID LockPersonality
+        ProtectClock ProtectControlGroups ProtectHostname ProtectKernelLogs
+        ProtectKernelModules ProtectKernelTunables SystemCallArchitectures
+        SystemCallFilter SystemCallErrorNumber LoadCredential MemoryMax
+        TimeoutStopSec LimitNOFILE ProtectProc""",
+    'Timer': """OnCalendar OnBootSec RandomizedDelaySec AccuracySec Persistent
+        Unit""",
+    'Install': 'WantedBy RequiredBy Alias',
+}
 
 
 def run(*command, **options):
@@ -48,3 +69,13 @@ def environment_file():
   pairs = [re.fullmatch(r"(LIMAML_\w+)='([^'\\$]*)'", one) for one in settings]
   assert all(pairs), settings
   return dict(pair.groups() for pair in pairs)
+
+
+def read_unit(path):
+  """Returns a unit of systemd, by section."""
+  parser = configparser.ConfigParser(
+      strict=False, interpolation=None, delimiters='='
+  )
+  parser.optionxform = str
+  parser.read_string(path.read_text())
+  return parser

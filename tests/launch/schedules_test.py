@@ -3,7 +3,6 @@
 systemd-analyze checks the units where it is on PATH.
 """
 
-import configparser
 import fcntl
 import os
 import pathlib
@@ -15,25 +14,6 @@ from absl.testing import parameterized
 
 from tests.launch import recipes
 
-# What systemd.unit(5), .service(5), .exec(5), .kill(5) and .timer(5) know, as
-# far as a recipe may want it.
-DIRECTIVES = {
-    'Unit': """Description Documentation Wants Requires After Before OnFailure
-        OnSuccess StartLimitIntervalSec StartLimitBurst ConditionPathExists
-        RequiresMountsFor""",
-    'Service': """Type User Group WorkingDirectory Environment EnvironmentFile
-        ExecStart ExecStartPre ExecStartPost TimeoutStartSec Nice UMask Restart
-        RestartSec RestartPreventExitStatus SuccessExitStatus ProtectSystem
-        StateDirectory ReadWritePaths ReadOnlyPaths ProtectHome PrivateTmp
-        NoNewPrivileges CapabilityBoundingSet RestrictAddressFamilies
-        RestrictNamespaces RestrictRealtime RestrictSUIDSGID LockPersonality
-        ProtectClock ProtectControlGroups ProtectHostname ProtectKernelLogs
-        ProtectKernelModules ProtectKernelTunables SystemCallArchitectures
-        SystemCallFilter SystemCallErrorNumber LoadCredential MemoryMax""",
-    'Timer': """OnCalendar OnBootSec RandomizedDelaySec AccuracySec Persistent
-        Unit""",
-    'Install': 'WantedBy RequiredBy Alias',
-}
 UNITS = (
     'limaml-refresh.service',
     'limaml-refresh.timer',
@@ -69,12 +49,7 @@ class AllRecipesTest(absltest.TestCase):
 class SystemdTest(parameterized.TestCase):
 
   def read(self, name):
-    parser = configparser.ConfigParser(
-        strict=False, interpolation=None, delimiters='='
-    )
-    parser.optionxform = str
-    parser.read_string((recipes.SCHEDULES / name).read_text())
-    return parser
+    return recipes.read_unit(recipes.SCHEDULES / name)
 
   def test_systemd_accepts_the_units(self):
     if shutil.which('systemd-analyze') is None:
@@ -91,8 +66,8 @@ class SystemdTest(parameterized.TestCase):
     unit = self.read(name)
     self.assertNotEmpty(unit.sections())
     for section in unit.sections():
-      self.assertIn(section, DIRECTIVES)
-      known = DIRECTIVES[section].split()
+      self.assertIn(section, recipes.DIRECTIVES)
+      known = recipes.DIRECTIVES[section].split()
       self.assertContainsSubset(unit[section].keys(), known)
 
   def test_a_refused_snapshot_fails_at_once_and_tells(self):
