@@ -243,6 +243,10 @@ class ParityTest(JoinTestCase):
     found = self.join(['u1'], ['i1'], age=[None])
     np.testing.assert_array_equal(found['age'], [np.nan])
 
+  def test_space_around_a_token_of_a_list_does_not_count(self):
+    found = self.join(['u1'], ['i1'], colors=[[' blue', 'red ']])
+    np.testing.assert_array_equal(found['colors'], [[3, 1]])
+
   def test_a_token_out_of_vocabulary_is_row_0(self):
     found = self.join(['u1'], ['i1'], colors=[['mauve', 'red']], city=['Rome'])
     np.testing.assert_array_equal(found['colors'], [[0, 1]])
