@@ -21,9 +21,11 @@ from experiments import pipeline
 from limaml_jax import errors
 from limaml_jax.bundle import directory
 from limaml_jax.data import dataset
+from limaml_jax.data import episodes
 from limaml_jax.data.tasks import items as items_lib
 from limaml_jax.export import writing
 from limaml_jax.store import address
+from limaml_jax.store.lmdb_store import directory as files
 
 flags.adopt_module_key_flags(binary)
 
@@ -57,7 +59,7 @@ _KEEP = flags.DEFINE_integer(
 )
 _NAME_PATTERN = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.-]*')
 _SERVER = 'limaml_jax.serving.open_inference'
-_SECRET_PATTERN = re.compile(r'://[^/]*@')
+_SECRET_PATTERN = re.compile(r'://[^/]*@|[?&](ssl_)?password=')
 
 
 def main() -> None:
@@ -86,7 +88,8 @@ def main() -> None:
   for name, fields in _settings(store).items():
     path = root / name
     if not path.exists():
-      pipeline.write_text(path, json.dumps(fields, indent=2) + '\n')
+      with files.explained(path):
+        pipeline.write_text(path, json.dumps(fields, indent=2) + '\n')
   directory.prune(root, _KEEP.value)
   print(
       f'{root}: version {manifest.version}, model {manifest.fingerprint}, '
@@ -121,9 +124,12 @@ def _of_entities(data: pipeline.Dataset) -> dict[str, np.ndarray]:
   table = data.table
   features = dict(table.entity_features)
   last = np.maximum(table.offsets[1:] - 1, 0)
+  has_none = table.offsets[1:] == table.offsets[:-1]
   for spec in data.info.features:
     if spec.owner == 'entity' and spec.name in table.event_features:
-      features[spec.name] = table.event_features[spec.name][last]
+      values = table.event_features[spec.name][last]
+      values[has_none] = episodes.unknown(values)
+      features[spec.name] = values
   return features
 
 

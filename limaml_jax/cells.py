@@ -16,7 +16,8 @@ def hashed_row(token: str, num_buckets: int) -> int:
   """
   if not token:
     return 0
-  digest = hashlib.blake2b(token.encode(), digest_size=8).digest()
+  encoded = token.encode('utf-8', 'surrogatepass')
+  digest = hashlib.blake2b(encoded, digest_size=8).digest()
   return 1 + int.from_bytes(digest, 'big') % num_buckets
 
 

@@ -104,8 +104,12 @@ def new_version(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
         for inside in (*path.rglob('*'), path):
           files.sync(inside)
         path.rename(folder / version)
-        files.sync(folder)
-        files.swap_pointer(pointer_path(root), version)
+        try:
+          files.sync(folder)
+          files.swap_pointer(pointer_path(root), version)
+        except BaseException:
+          files.delete(folder / version)
+          raise
       finally:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -113,9 +117,9 @@ def new_version(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
 def prune(root: pathlib.Path, keep: int) -> list[str]:
   """Deletes all but the newest versions; returns those that it deleted.
 
-  A server that has one open keeps it.
+  The current one stays, however old. A server that has one open keeps it.
   """
-  doomed = versions(root)[:-keep]
+  doomed = [v for v in versions(root)[:-keep] if v != current(root)]
   for version in doomed:
     files.delete(version_path(root, version))
   return doomed

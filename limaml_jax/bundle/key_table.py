@@ -19,11 +19,13 @@ import weakref
 import lmdb
 import numpy as np
 
+from limaml_jax import errors
 from limaml_jax.store.lmdb_store import database
 
 _MAX_KEY_BYTES = 511  # LMDB's limit.
 _ROWS_PER_SLICE = 65536
 _MAX_IN_MEMORY = 200_000  # Keys; some 200 bytes each.
+_ADVICE = 'export again'
 # (device, inode) of data.mdb -> open table: LMDB opens none twice.
 _open: 'weakref.WeakValueDictionary[tuple[int, int], KeyTable]' = (
     weakref.WeakValueDictionary()
@@ -39,10 +41,18 @@ def write(
     path: of the folder.
     keys: [n], each once.
     records: [n], of any structured type.
+
+  Raises:
+    InputError: if a key comes twice, or the disk refuses.
   """
   path.mkdir(parents=True)
   encoded = [encode(key) for key in keys]
   order = sorted(range(len(encoded)), key=encoded.__getitem__)
+  for i, j in itertools.pairwise(order):
+    if encoded[i] == encoded[j]:
+      raise errors.InputError(
+          f'{path}: key {keys[i]!r:.80}: comes twice; pass each key once'
+      )
   made = database.create(path, None)
   try:
     for start in range(0, len(order), _ROWS_PER_SLICE):
@@ -78,7 +88,6 @@ class KeyTable:
     unknown = sum(record is self._default for record in found)
     return np.frombuffer(b''.join(found), self._record), unknown
 
-
   def _find(self, get: Callable[..., Any], keys: Sequence[str]) -> list[bytes]:
     default = itertools.repeat(self._default)
     lengths = list(map(len, keys))
@@ -106,11 +115,11 @@ def open_table(
   try:
     status = os.stat(database.file_path(path))
   except OSError as error:
-    raise database.corrupt(path, str(error)) from error
+    raise database.corrupt(path, str(error), _ADVICE) from error
   identity = (status.st_dev, status.st_ino)
   table = _open.get(identity)
   if table is None:
-    opened = database.open_read_only(path, count)
+    opened = database.open_read_only(path, count, advice=_ADVICE)
     table = _open[identity] = KeyTable(opened, record, default)
   return table
 

@@ -88,7 +88,13 @@ def open_bundle(
 
 
 def _check_files(path: pathlib.Path, manifest: manifest_lib.Manifest) -> None:
-  found = directory.checksums(path)
+  try:
+    found = directory.checksums(path)
+  except OSError as error:
+    raise errors.InputError(
+        f'{error.filename}: unreadable ({error.strerror}); make it readable to'
+        ' this user, or export again'
+    ) from error
   for name, checksum in manifest.checksums.items():
     if name not in found:
       raise errors.InputError(f'{path / name}: is missing; export again')
@@ -139,7 +145,7 @@ def _read_program(
         f'{file}: jax {jax.__version__} cannot read what jax'
         f' {manifest.jax_version} exported ({error}); export again'
     ) from error
-  platform = jax.default_backend()
+  platform = jax_export.default_export_platform()  # 'cuda', and not 'gpu'.
   if platform not in program.platforms:
     raise errors.InputError(
         f'{file}: exported for {", ".join(program.platforms)}, not for'
@@ -153,7 +159,7 @@ def _read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
     with np.load(file, allow_pickle=False) as arrays:
       return {name: arrays[name] for name in arrays.files}
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
+  except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
     raise errors.InputError(f'{file}: {error}; export again') from error
 
 

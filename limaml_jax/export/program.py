@@ -1,6 +1,8 @@
 """Program: the global block of one row, exported for any number of them."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 from typing import NamedTuple
 
 import jax
@@ -106,11 +108,28 @@ def export(
   entities, rows = jax_export.symbolic_shape('entities, rows')
   shape = jax.ShapeDtypeStruct
   ids, numbers = columns.unknown
-  exported = jax_export.export(jax.jit(score), platforms=PLATFORMS)(
-      jax.tree.map(lambda x: shape(x.shape, x.dtype), weights),
-      shape((entities, dimension), jnp.float32),
-      shape((rows,), jnp.int32),
-      shape((rows, ids.size), jnp.int32),
-      shape((rows, numbers.size), jnp.float32),
-  )
-  return bytes(exported.serialize())
+  with _without_source_lines():
+    exported = jax_export.export(jax.jit(score), platforms=PLATFORMS)(
+        jax.tree.map(lambda x: shape(x.shape, x.dtype), weights),
+        shape((entities, dimension), jnp.float32),
+        shape((rows,), jnp.int32),
+        shape((rows, ids.size), jnp.int32),
+        shape((rows, numbers.size), jnp.float32),
+    )
+    return bytes(exported.serialize())
+
+
+@contextlib.contextmanager
+def _without_source_lines() -> Iterator[None]:
+  """Keeps paths and lines of this code, and of its caller, out of a program.
+
+  It is then the same bytes wherever it is exported, and who has compiled it
+  need not compile it again for other weights.
+  """
+  name = 'jax_traceback_in_locations_limit'
+  before = getattr(jax.config, name)
+  jax.config.update(name, 0)
+  try:
+    yield
+  finally:
+    jax.config.update(name, before)

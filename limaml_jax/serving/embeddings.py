@@ -5,6 +5,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import concurrent.futures
 import logging
+import threading
 import time
 
 from limaml_jax import errors
@@ -46,6 +47,7 @@ class Embeddings:
     self._threads = concurrent.futures.ThreadPoolExecutor(
         _NUM_THREADS, thread_name_prefix='store'
     )
+    self._opening = threading.Lock()
     self._reader: lookup_lib.Reader | None = None
     self._retry_at = 0.0
     self._reason = ''
@@ -64,15 +66,24 @@ class Embeddings:
       return None
     try:
       if not self._is_remote and self._reader is not None:
-        return self._reader.lookup(keys, now=now)
-      answer = asyncio.get_running_loop().run_in_executor(
-          self._threads, self._ask, keys, now
-      )
-      return await asyncio.wait_for(answer, self._deadline_seconds)
+        found = self._reader.lookup(keys, now=now)
+      else:
+        answer = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._ask, keys, now
+        )
+        found = await asyncio.wait_for(answer, self._deadline_seconds)
     except TimeoutError:
       self._fail('slow', f'no answer within {self._deadline_seconds} s')
     except errors.InputError as error:
       self._fail('down', str(error))
+    except Exception as error:  # pylint: disable=broad-except
+      # No request fails for the store, not even for what nobody thought of.
+      self._fail('down', f'{type(error).__name__}: {error}')
+    else:
+      if self._reason:
+        self._reason = ''
+        _LOGGER.warning('store: answers again')
+      return found
     return None
 
   def open(self) -> None:
@@ -89,12 +100,11 @@ class Embeddings:
       self._reader.close()
 
   def _ask(self, keys, now) -> lookup_lib.Lookup:
-    reader = self._reader
-    if reader is None:
-      reader = lookup_lib.Reader(self._store, self._entity_type)
-      self._reader = reader
-      self._reason = ''
-    return reader.lookup(keys, now=now)
+    if self._reader is None:
+      with self._opening:
+        if self._reader is None:
+          self._reader = lookup_lib.Reader(self._store, self._entity_type)
+    return self._reader.lookup(keys, now=now)
 
   def _fail(self, kind: str, reason: str) -> None:
     """Leaves the store alone for a moment; says once why."""

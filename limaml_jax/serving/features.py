@@ -1,6 +1,7 @@
 """Features: what a request says of its rows, and what their keys tell."""
 
 from collections.abc import Sequence
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,8 @@ from limaml_jax import types
 from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.bundle import reading
 from limaml_jax.serving import request as request_lib
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def join(
@@ -44,7 +47,7 @@ def join(
           f'{name}: no such feature; there are {", ".join(columns.by_name)}'
       )
     values = _encode(bundle, column.spec, given.values)
-    values = _per_row(name, values, request)
+    values = _per_row(column.spec, values, request)
     target = packed.numbers if column.is_number else packed.ids
     target[:, column.start : column.stop] = values
   return packed, unknown
@@ -56,17 +59,20 @@ def _put(packed, span, records):
 
 
 def _per_row(
-    name: str, values: np.ndarray, request: request_lib.Request
+    spec: types.FeatureSpec, values: np.ndarray, request: request_lib.Request
 ) -> np.ndarray:
   """Spreads values [n, width] over the rows, [c, width]."""
   num_rows, num_entities = len(request.entity_of_row), len(request.entities)
+  # As many entities as candidates, and not one each: it depends whose it is.
+  if len(values) == num_entities and spec.owner == 'entity':
+    return values[request.entity_of_row]
   if len(values) in (1, num_rows):
     return values
   if len(values) == num_entities:
     return values[request.entity_of_row]
   raise errors.InputError(
-      f'{name}: {len(values)} values; send 1, one for each of {num_entities}'
-      f' entities, or one for each of {num_rows} candidates'
+      f'{spec.name}: {len(values)} values; send 1, one for each of'
+      f' {num_entities} entities, or one for each of {num_rows} candidates'
   )
 
 
@@ -90,7 +96,7 @@ def _encode(
       )
       for x in values
   ]
-  rows = iter(_rows(bundle, spec, sum(split, [])).tolist())
+  rows = iter(_rows(bundle, spec, list(itertools.chain(*split))).tolist())
   found = [
       cells.distinct_rows([next(rows) for _ in tokens], width)
       for tokens in split
@@ -121,16 +127,18 @@ def _token(spec, value) -> str:
 
 def _numbers(spec, values) -> np.ndarray:
   """Returns numbers, nan for an unknown one, [n] float64."""
-  lowest = -1.0 if spec.transform == 'log1p' else -math.inf
+  is_log = spec.transform == 'log1p'
+  lowest = -1.0 if is_log else -_LARGEST
   numbers = np.empty(len(values))
   for i, value in enumerate(values):
     number = math.nan if value is None else value
     is_number = isinstance(number, int | float)
-    if not is_number or math.isinf(number) or number <= lowest:
-      limit = ' above -1' if math.isfinite(lowest) else ''
+    # Of nan, neither is true.
+    if not is_number or number > _LARGEST or number <= lowest:
+      limit = ' above -1' if is_log else ''
       raise errors.InputError(
-          f'{spec.name}: {value!r:.40} is no finite number{limit}; send one, or'
-          ' nan for an unknown one'
+          f'{spec.name}: {value!r:.40} is no finite number{limit} of 32 bits;'
+          ' send one, or nan for an unknown one'
       )
     numbers[i] = number
   return numbers

@@ -25,70 +25,60 @@ class Metrics:
   def __init__(self, registry: registry_lib.CollectorRegistry | None = None):
     """Registers them, in the registry of the process when none is given."""
     registry = registry or prometheus_client.REGISTRY
-    stages = prometheus_client.Histogram(
+    histogram = functools.partial(
+        prometheus_client.Histogram, registry=registry
+    )
+    counter = functools.partial(prometheus_client.Counter, registry=registry)
+    gauge = functools.partial(prometheus_client.Gauge, registry=registry)
+    stages = histogram(
         'limaml_stage_seconds',
         'Time of a batch of requests in each stage.',
         ['stage'],
         buckets=_SECONDS,
-        registry=registry,
     )
     self._stages = [stages.labels(stage) for stage in _STAGES]
-    self._rows = prometheus_client.Histogram(
-        'limaml_candidates',
-        'Candidates of a request.',
-        buckets=_ROWS,
-        registry=registry,
-    )
-    self._requests = prometheus_client.Histogram(
+    self._requests = histogram(
         'limaml_batch_requests',
         'Requests scored together, as they waited at the same time.',
         buckets=_REQUESTS,
-        registry=registry,
     )
-    embeddings = prometheus_client.Counter(
+    self._rows = histogram(
+        'limaml_candidates', 'Candidates of a request.', buckets=_ROWS
+    )
+    embeddings = counter(
         'limaml_embeddings',
         'Entities scored, by the status of their embedding.',
         ['status'],
-        registry=registry,
     )
     self._statuses = [
         embeddings.labels(status.name) for status in lookup_lib.Status
     ]
-    self._unknown = prometheus_client.Counter(
+    self._unknown = counter(
         'limaml_unknown_candidates',
         'Candidates that the bundle does not know.',
-        registry=registry,
     )
-    self._failures = prometheus_client.Counter(
+    self._failures = counter(
         'limaml_store_failures',
         'Lookups that the store did not answer, by why.',
         ['reason'],
-        registry=registry,
     )
-    self._reloads = prometheus_client.Counter(
+    self._reloads = counter(
         'limaml_reloads',
         'Versions of the bundle exported since the start, by outcome.',
         ['outcome'],
-        registry=registry,
     )
-    self._snapshot = prometheus_client.Gauge(
-        'limaml_snapshot_version',
-        'Of the snapshot that answered last.',
-        registry=registry,
+    self._snapshot = gauge(
+        'limaml_snapshot_version', 'Of the snapshot that answered last.'
     )
-    self._snapshot_age = prometheus_client.Gauge(
-        'limaml_snapshot_age_seconds',
-        'Since the cutoff of the snapshot that answered last.',
-        registry=registry,
-    )
-    self._cutoff = 0
-    self._snapshot_age.set_function(self._age)
-    self._version = prometheus_client.Gauge(
-        'limaml_bundle_version',
-        'Of the bundle that scored last.',
-        registry=registry,
+    self._version = gauge(
+        'limaml_bundle_version', 'Of the bundle that scored last.'
     )
     self._last = ('', '')
+    self._cutoff = 0
+    gauge(
+        'limaml_snapshot_age_seconds',
+        'Since the cutoff of the snapshot that answered last.',
+    ).set_function(self._age)
 
   def scored(
       self,

@@ -64,7 +64,7 @@ class Runner:
       entity_of_row: [c].
       features: of the rows.
     """
-    num_rows, largest = len(entity_of_row), MAX_ROWS
+    num_rows, largest = len(entity_of_row), _ROWS[-1]
     size = next(s for s in self._entities if s >= len(embeddings))
     embeddings = _padded(embeddings, size)
     arrays = (entity_of_row, *features)

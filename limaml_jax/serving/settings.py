@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 import dataclasses
+import math
 from typing import Any
 
 from limaml_jax import errors
+
+# Type of a field -> what JSON may hold, and how people call it.
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    str: ((str,), 'a text'),
+    bool: ((bool,), 'true or false'),
+    int: ((int,), 'a whole number'),
+    float: ((int, float), 'a number'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Settings:
     }
     for name, smallest in least.items():
       value = getattr(self, name)
-      if not value >= smallest:
+      if not smallest <= value < math.inf:
         raise errors.InputError(
             f'parameters.extra.{name} is {value}; set {smallest} or more'
         )
@@ -63,12 +72,10 @@ def parse(fields: Mapping[str, Any], place: str) -> Settings:
           f'{place}: parameters.extra.{name} is unknown; there are'
           f' {", ".join(known)}'
       )
-    expected = {'store': str, 'explore': bool}.get(name, int | float)
-    is_flag = isinstance(value, bool) and expected is not bool
-    if is_flag or not isinstance(value, expected):
+    allowed, expected = _TYPES[known[name].type]
+    if type(value) not in allowed:
       raise errors.InputError(
-          f'{place}: parameters.extra.{name} is {value!r}; expected'
-          f' {getattr(expected, "__name__", "a number")}'
+          f'{place}: parameters.extra.{name} is {value!r:.80}; set {expected}'
       )
   if not fields.get('store'):
     raise errors.InputError(

@@ -74,7 +74,7 @@ class Versions:
       return False
     try:
       self._load(stamp)
-    except errors.InputError:
+    except Exception:  # Once, whatever it is.
       self._failed_stamp = stamp
       raise
     return True
@@ -99,6 +99,10 @@ class Versions:
       except errors.InputError as error:
         _LOGGER.warning('an older version is left out: %s', error)
     self._loaded = loaded
+    self._programs = {
+        key: self._programs[key]
+        for key in (_program_key(kept.bundle) for kept in loaded.values())
+    }
     ordered = sorted(loaded, key=int)
     by_fingerprint = {
         loaded[version].bundle.manifest.fingerprint: loaded[version]
@@ -109,13 +113,20 @@ class Versions:
     _LOGGER.info('%s: serves version %s', self._root, newest)
 
   def _open(self, version: str) -> Loaded:
-    if version in self._loaded:
-      return self._loaded[version]
+    known = self._loaded.get(version)
+    # A bundle may have been deleted, and made anew from the first version on.
+    if known and known.bundle.manifest == directory.read_manifest(
+        self._root, version
+    ):
+      return known
     bundle = reading.open_bundle(self._root, version)
-    key = bundle.manifest.checksums[directory.PROGRAM]
     program = self._programs.setdefault(
-        key, runner_lib.compiled(bundle.program)
+        _program_key(bundle), runner_lib.compiled(bundle.program)
     )
     runner = runner_lib.Runner(bundle, program, self._max_entities)
     runner.warm_up()
     return Loaded(bundle, runner)
+
+
+def _program_key(bundle: reading.Bundle) -> str:
+  return bundle.manifest.checksums[directory.PROGRAM]

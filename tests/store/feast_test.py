@@ -37,7 +37,7 @@ if _HAS_FEAST:
     from limaml_jax.store.feast_store import online
     from limaml_jax.store.feast_store import repo
 
-PRESENT, STALE, MISSING, VERSION_MISMATCH = lookup.Status
+PRESENT, STALE, MISSING, VERSION_MISMATCH, _ = lookup.Status
 _FEATURES = [
     f'user_meta_embedding:{name}'
     for name in ('meta_embedding', 'model_fingerprint', 'snapshot_version')

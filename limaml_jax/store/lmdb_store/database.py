@@ -23,6 +23,7 @@ from limaml_jax.store import checksum as checksum_lib
 _FILE = 'data.mdb'
 _SPARE_BYTES = 1 << 20
 _ENTITIES_PER_PIECE = 2048  # Whose records stay in the processor's cache.
+_ADVICE = 'roll back to another version, or write the snapshot again'
 
 
 def file_path(path: pathlib.Path) -> pathlib.Path:
@@ -122,8 +123,15 @@ class Database:
       self._database.set_mapsize(2 * needed)  # Address space, not disk.
 
 
-def open_read_only(path: pathlib.Path, count: int) -> lmdb.Environment:
-  """Opens the database of a finished snapshot of `count` entities.
+def open_read_only(
+    path: pathlib.Path, count: int, *, advice: str = _ADVICE
+) -> lmdb.Environment:
+  """Opens the finished database in a folder.
+
+  Args:
+    path: of the folder.
+    count: of its keys.
+    advice: what to do if it is corrupt.
 
   Raises:
     InputError: if it is absent, torn or not a database.
@@ -134,18 +142,18 @@ def open_read_only(path: pathlib.Path, count: int) -> lmdb.Environment:
         str(path), readonly=True, lock=False, readahead=False, create=False
     )
   except (OSError, lmdb.Error) as error:
-    raise corrupt(path, str(error)) from error
+    raise corrupt(path, str(error), advice) from error
   statistics = database.stat()
   # LMDB maps a file that was cut short, and reading past its end is a SIGBUS.
   needed = (database.info()['last_pgno'] + 1) * statistics['psize']
   if num_bytes < needed:
     reason = f'{num_bytes} bytes of {needed}'
   elif statistics['entries'] != count:
-    reason = f'{statistics["entries"]} entities, the manifest says {count}'
+    reason = f'{statistics["entries"]} keys, the manifest says {count}'
   else:
     return database
   database.close()
-  raise corrupt(path, reason)
+  raise corrupt(path, reason, advice)
 
 
 def scan(database: lmdb.Environment) -> Iterator[checksum_lib.Block]:
@@ -169,12 +177,11 @@ def file_checksum(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def corrupt(path: pathlib.Path, reason: str) -> errors.InputError:
-  """Returns the error that the snapshot in folder `path` is corrupt."""
-  return errors.InputError(
-      f'{file_path(path)}: corrupt ({reason}); roll back to another version, '
-      'or write the snapshot again'
-  )
+def corrupt(
+    path: pathlib.Path, reason: str, advice: str = _ADVICE
+) -> errors.InputError:
+  """Returns the error that the database in folder `path` is corrupt."""
+  return errors.InputError(f'{file_path(path)}: corrupt ({reason}); {advice}')
 
 
 def _refused(path: pathlib.Path, error: lmdb.Error) -> errors.InputError:

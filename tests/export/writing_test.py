@@ -1,0 +1,135 @@
+import pathlib
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import numpy as np
+
+from limaml_jax import errors
+from limaml_jax.bundle import directory
+from limaml_jax.bundle import reading
+from limaml_jax.export import program
+from limaml_jax.export import writing
+from tests import random_bundle
+from tests import small_bundle
+
+
+class WritingTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.root = pathlib.Path(self.create_tempdir().full_path) / 'bundle'
+    self.model = random_bundle.make_model()
+    self.table, _, _ = random_bundle.parts()
+
+  def write(self, **changes):
+    arguments = {
+        'items': small_bundle.items(self.table),
+        'entities': writing.Known(
+            self.table.entity_keys, self.table.entity_features
+        ),
+        'vocabularies': small_bundle.vocabularies(),
+    } | changes
+    return writing.write(
+        self.root, self.model.half, self.model.facts(), **arguments
+    )
+
+  def test_manifest_has_the_facts_of_the_model(self):
+    manifest = self.write()
+    self.assertEqual(manifest.version, '00000001')
+    self.assertEqual(manifest.fingerprint, self.model.fingerprint)
+    self.assertEqual(manifest.dimension, 4)
+    np.testing.assert_array_equal(
+        np.float32(manifest.default_embedding), self.model.default
+    )
+    self.assertEqual(manifest.jax_version, jax.__version__)
+    self.assertEqual(manifest.features, tuple(self.model.half.specs))
+    self.assertEqual(
+        manifest, directory.read_manifest(self.root, manifest.version)
+    )
+
+  def test_tables_count_their_keys(self):
+    num_items = len(small_bundle.items(self.table).keys)
+    self.assertEqual(
+        self.write().tables,
+        {
+            'items': num_items,
+            'entities': 30,
+            'vocabularies/item_id': 40,
+            'vocabularies/colors': 4,
+            'vocabularies/city': 3,
+        },
+    )
+
+  def test_checksums_are_of_every_file_there_is(self):
+    manifest = self.write()
+    path = directory.version_path(self.root, manifest.version)
+    files = {
+        str(file.relative_to(path)): random_bundle.digest(file.read_bytes())
+        for file in path.rglob('*')
+        if file.is_file() and file.name != 'manifest.json'
+    }
+    self.assertEqual(manifest.checksums, files)
+    self.assertLen(files, 7)
+
+  def test_weights_are_those_of_the_model(self):
+    self.write()
+    bundle = reading.open_bundle(self.root)
+    weights = program.flatten(self.model.half)
+    self.assertCountEqual(bundle.weights, weights)
+    for name, array in weights.items():
+      np.testing.assert_array_equal(bundle.weights[name], array)
+
+  def test_what_is_known_of_each_key_is_kept(self):
+    self.write()
+    bundle = reading.open_bundle(self.root)
+    items = small_bundle.items(self.table)
+    for known, owner, kept in (
+        (items, 'item', bundle.items),
+        (
+            writing.Known(self.table.entity_keys, self.table.entity_features),
+            'entity',
+            bundle.entities,
+        ),
+    ):
+      count = len(known.keys)
+      records, unknown = kept.get(known.keys.tolist())
+      self.assertEqual(unknown, 0)
+      expected = bundle.columns.pack(owner, known.features, count)
+      np.testing.assert_array_equal(records, expected)
+      self.assertGreater(len(np.unique(records)), 3)
+
+  @parameterized.parameters(
+      ('city', None), ('city', ['Rome']), ('city', ['a', 'b', 'c', 'd']),
+      ('item_id', []), ('colors', None),
+  )  # fmt: skip
+  def test_a_vocabulary_not_of_the_model_is_refused(self, name, tokens):
+    self.write()
+    vocabularies = small_bundle.vocabularies()
+    del vocabularies[name]
+    if tokens is not None:
+      vocabularies[name] = tokens
+    with self.assertRaisesRegex(errors.InputError, f"'{name}': its vocabulary"):
+      self.write(vocabularies=vocabularies)
+    self.assertEqual(directory.current(self.root), '00000001')
+    self.assertEqual(directory.versions(self.root), ['00000001'])
+
+  def test_without_items_and_entities_there_are_no_tables(self):
+    nobody = writing.Known(np.asarray([], str), {})
+    manifest = self.write(items=nobody, entities=nobody)
+    self.assertNotIn('items', manifest.tables)
+    bundle = reading.open_bundle(self.root)
+    self.assertIsNone(bundle.items)
+    self.assertIsNone(bundle.entities)
+
+  def test_an_item_that_comes_twice_is_named(self):
+    twice = writing.Known(np.asarray(['i1', 'i1']), {})
+    with self.assertRaisesRegex(errors.InputError, "items: key 'i1': comes tw"):
+      self.write(items=twice)
+
+  def test_a_hashed_feature_needs_no_vocabulary(self):
+    self.assertNotIn('vocabularies/page', self.write().tables)
+
+
+if __name__ == '__main__':
+  absltest.main()
