@@ -32,7 +32,7 @@ SETTINGS = {
 # Record: watermark, then vector.
 RECORD_A = struct.pack('<q2f', 7, 1.0, -2.0)
 RECORD_B = struct.pack('<q2f', 9, 3.0, 4.0)
-PRESENT, STALE, MISSING, VERSION_MISMATCH = lookup.Status
+PRESENT, STALE, MISSING, VERSION_MISMATCH, _ = lookup.Status
 DEFAULT = [0.5, 0.25]
 
 
