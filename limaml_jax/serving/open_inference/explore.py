@@ -5,9 +5,9 @@ answered, that asks by a name of this machine, and not through a proxy: a page
 from elsewhere that has its own name point here (DNS rebinding) learns nothing.
 """
 
+import base64
 from collections.abc import Awaitable
 from collections.abc import Callable
-import base64
 import functools
 import hashlib
 import ipaddress
@@ -111,8 +111,9 @@ def is_of_this_machine(request: fastapi.Request) -> bool:
     return False
   if not _HOST.fullmatch(headers.get('host', '')):
     return False
+  client = request.client.host if request.client else ''
   try:
-    address = ipaddress.ip_address(request.client.host if request.client else '')
+    address = ipaddress.ip_address(client)
   except ValueError:
     return False
   mapped = getattr(address, 'ipv4_mapped', None)
