@@ -3,6 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 source launch/redis.sh
+source launch/browser.sh
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 
 "$PYTHON" -m ruff check .

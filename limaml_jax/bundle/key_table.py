@@ -26,6 +26,7 @@ _MAX_KEY_BYTES = 511  # LMDB's limit.
 _ROWS_PER_SLICE = 65536
 _MAX_IN_MEMORY = 200_000  # Keys; some 200 bytes each.
 _ADVICE = 'export again'
+_DIGEST = b'\xff'  # Begins the digest of a key; no UTF-8 begins so.
 # (device, inode) of data.mdb -> open table: LMDB opens none twice.
 _open: 'weakref.WeakValueDictionary[tuple[int, int], KeyTable]' = (
     weakref.WeakValueDictionary()
@@ -97,6 +98,41 @@ class KeyTable:
         return list(map(get, map(str.encode, keys), default))
     return list(map(get, map(encode, keys), default))
 
+  def keys(self, prefix: str = '', *, limit: int) -> list[str]:
+    """Returns the first keys that begin so, ascending by their UTF-8.
+
+    One so long that the table has only its digest is left out.
+
+    Args:
+      prefix: of the keys.
+      limit: how many, at most.
+    """
+    start = prefix.encode('utf-8', 'surrogatepass')
+    found = database.first_keys(self._opened, start, limit)
+    return [_decode(key) for key in found if not _is_digest(key)]
+
+  def sample(self, num_keys: int, *, seed: int) -> list[str]:
+    """Returns keys chosen at random, ascending; all, if they are no more.
+
+    Passes over the whole table. Those that `keys` leaves out are left out.
+
+    Args:
+      num_keys: how many.
+      seed: of the choice.
+    """
+    count = self._opened.stat()['entries']
+    rows = np.arange(count)
+    if count > num_keys:
+      rng = np.random.default_rng(seed)
+      rows = np.sort(rng.choice(count, num_keys, replace=False))
+    gaps = np.diff(rows, prepend=-1) - 1  # Keys passed over before each.
+    with self._opened.begin() as transaction:
+      passing = transaction.cursor().iternext(values=False)
+      found = [
+          next(itertools.islice(passing, gap, None)) for gap in gaps.tolist()
+      ]
+    return [_decode(key) for key in found if not _is_digest(key)]
+
 
 def open_table(
     path: pathlib.Path, count: int, record: np.dtype, default: np.ndarray
@@ -129,4 +165,12 @@ def encode(key: str) -> bytes:
   encoded = key.encode('utf-8', 'surrogatepass')
   if 0 < len(encoded) <= _MAX_KEY_BYTES:
     return encoded
-  return b'\xff' + hashlib.sha256(encoded).digest()  # No UTF-8 begins so.
+  return _DIGEST + hashlib.sha256(encoded).digest()
+
+
+def _is_digest(encoded: bytes) -> bool:
+  return encoded.startswith(_DIGEST)
+
+
+def _decode(encoded: bytes) -> str:
+  return encoded.decode('utf-8', 'surrogatepass')

@@ -86,6 +86,21 @@ class Embeddings:
       return found
     return None
 
+  def keys(self, prefix: str, limit: int) -> list[str]:
+    """Returns the first keys that begin so, if that is quick to say.
+
+    Args:
+      prefix: of the keys.
+      limit: how many, at most.
+    """
+    if self._is_remote or self._reader is None:
+      return []
+    try:
+      return self._reader.keys(prefix, limit=limit)
+    except errors.InputError as error:
+      self._fail('down', str(error))
+      return []
+
   def open(self) -> None:
     """Opens the store before the first request; it may be down."""
     try:

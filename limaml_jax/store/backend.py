@@ -93,6 +93,13 @@ class Follower(Protocol):
     """Reads from the snapshot that is published at this moment."""
     ...
 
+  def keys(self, prefix: str, limit: int) -> list[str]:
+    """Returns the first keys, ascending, that begin with `prefix`.
+
+    None at all where the back end keeps them in no order.
+    """
+    ...
+
   def close(self) -> None:
     """Lets go of everything."""
     ...

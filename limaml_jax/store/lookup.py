@@ -128,6 +128,16 @@ class Reader:
         manifest.cutoff,
     )
 
+  def keys(self, prefix: str, *, limit: int) -> list[str]:
+    """Returns the first keys, ascending, that begin with `prefix`.
+
+    None at all where the back end keeps them in no order.
+
+    Raises:
+      InputError: if a snapshot published meanwhile is corrupt.
+    """
+    return self._follower.keys(prefix, limit)
+
 
 def _mismatch(found: backend_lib.Found) -> Lookup:
   num_keys = len(found.present)

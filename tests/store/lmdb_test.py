@@ -40,6 +40,14 @@ class LmdbSnapshotTest(LmdbTest, conformance.SnapshotConformance):
     expected = [(b'a', conformance.RECORD_A), (b'b', conformance.RECORD_B)]
     self.assertEqual(items, expected)
 
+  def test_lists_keys_of_what_is_published(self):
+    self.publish(self.write().version)
+    with lookup.Reader(self.store, 'user') as reader:
+      self.assertEqual(reader.keys('', limit=9), ['a', 'b'])
+      self.assertEqual(reader.keys('', limit=1), ['a'])
+      self.assertEqual(reader.keys('b', limit=9), ['b'])
+      self.assertEqual(reader.keys('c' * 600, limit=9), [])
+
   def test_chunks_outgrow_the_first_map(self):
     # 4 MB in an order that splits pages; the map starts at 1 MiB.
     keys = [f'{i * 7919 % 10007:05d}' for i in range(10000)]

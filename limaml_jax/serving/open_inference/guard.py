@@ -11,6 +11,7 @@ from limaml_jax.serving.open_inference import access as access_lib
 
 _LOGGER = logging.getLogger(__name__)
 _HEALTH = '/v2/health/'
+_PAGE = '/explore'  # Holds nothing itself, and asks for the token.
 _WINDOW_BITS = {b'gzip': 31, b'deflate': 15, b'': 0, b'identity': 0}
 
 Message = dict[str, Any]
@@ -42,7 +43,8 @@ class Guard:
       await self._app(scope, receive, send)
       return
     headers = dict(scope['headers'])
-    is_open = scope['path'].startswith(_HEALTH)
+    path = scope['path']
+    is_open = path.startswith(_HEALTH) or path == _PAGE
     try:
       if not is_open and not self._access.admits(
           headers.get(b'authorization', b'')

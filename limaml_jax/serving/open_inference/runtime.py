@@ -12,15 +12,17 @@ from mlserver import types as mlserver_types
 from mlserver import utils as mlserver_utils
 
 from limaml_jax import errors
+from limaml_jax.serving import explorer as explorer_lib
 from limaml_jax.serving import metrics as metrics_lib
 from limaml_jax.serving import service as service_lib
 from limaml_jax.serving import settings as settings_lib
+from limaml_jax.serving.open_inference import explore
 from limaml_jax.serving.open_inference import tensors
 
 _LOGGER = logging.getLogger(__name__)
 
 
-class Runtime(mlserver.MLModel):
+class Runtime(explore.Explorable, mlserver.MLModel):
   """What `mlserver start BUNDLE` runs."""
 
   async def load(self) -> bool:
@@ -37,6 +39,8 @@ class Runtime(mlserver.MLModel):
     self.service = await asyncio.to_thread(
         service_lib.Service, root, settings, self._metrics
     )
+    if settings.explore:
+      self.explorer = explorer_lib.Explorer(self.service)
     self._describe()
     # A full collection walks over what jax has made: 60 ms in some request.
     gc.collect()

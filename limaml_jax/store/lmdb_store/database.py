@@ -171,6 +171,23 @@ def scan(database: lmdb.Environment) -> Iterator[checksum_lib.Block]:
       ])
 
 
+def first_keys(
+    database: lmdb.Environment, prefix: bytes, limit: int
+) -> list[bytes]:
+  """Returns the first keys, ascending, that begin with `prefix`."""
+  if len(prefix) > database.max_key_size():
+    return []
+  with database.begin() as transaction:
+    cursor = transaction.cursor()
+    # LMDB looks for no empty key.
+    if not (cursor.set_range(prefix) if prefix else cursor.first()):
+      return []
+    ascending = itertools.takewhile(
+        lambda key: key.startswith(prefix), cursor.iternext(values=False)
+    )
+    return list(itertools.islice(ascending, limit))
+
+
 def file_checksum(path: pathlib.Path) -> str:
   """Returns the SHA-256 of a file."""
   with open(path, 'rb') as file:

@@ -63,6 +63,19 @@ class OpenSnapshot:
     """As `backend.Snapshot`."""
     return database_lib.scan(self.database)
 
+  def keys(self, prefix: str, limit: int) -> list[str]:
+    """As `backend.Follower`.
+
+    Raises:
+      InputError: if the file turns out to be corrupt.
+    """
+    start = prefix.encode('utf-8', 'surrogatepass')
+    try:
+      found = database_lib.first_keys(self.database, start, limit)
+      return [key.decode() for key in found]
+    except (lmdb.Error, UnicodeDecodeError) as error:
+      raise database_lib.corrupt(self.path, str(error)) from error
+
   def _join(self, keys: Iterable[bytes]) -> bytes:
     """Returns the records of some keys; no bytecode runs per key."""
     try:

@@ -46,6 +46,14 @@ class LmdbFollower:
         snapshot.manifest, snapshot.default, present, records
     )
 
+  def keys(self, prefix: str, limit: int) -> list[str]:
+    """As `backend.Follower`."""
+    snapshot = self._hold()
+    try:
+      return snapshot.keys(prefix, limit)
+    finally:
+      environment.release(snapshot)
+
   def close(self) -> None:
     """As `backend.Follower`."""
     with self._lock:

@@ -110,6 +110,11 @@ class RedisFollower:
         ' snapshot before one is read; publish less often'
     )
 
+  def keys(self, prefix: str, limit: int) -> list[str]:
+    """As `backend.Follower`: a hash is in no order."""
+    del prefix, limit
+    return []
+
   def close(self) -> None:
     """As `backend.Follower`."""
     self._closed = True
