@@ -73,20 +73,25 @@ class Service:
     self.embeddings.open()
 
   async def score(
-      self, request: request_lib.Request, *, adapt: bool = True
+      self,
+      request: request_lib.Request,
+      *,
+      adapt: bool = True,
+      now: int | None = None,
   ) -> Scored:
     """Scores the rows of a request.
 
     Args:
       request: of n entities and c rows.
       adapt: with the entities' own embeddings; else with the default one.
+      now: UTC seconds that ages count to; None asks the clock.
 
     Raises:
       InputError: for a feature that does not fit; whatever happens to the
         store is no error.
     """
     start = time.perf_counter()
-    now = int(time.time())
+    now = int(time.time()) if now is None else now
     found = await self.embeddings.lookup(request.entities, now)
     loaded, vectors, statuses, ages = self._match(request, found)
     if not adapt:
