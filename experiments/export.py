@@ -14,7 +14,6 @@ import pathlib
 import re
 
 from absl import flags
-import numpy as np
 
 from experiments import binary
 from experiments import pipeline
@@ -80,7 +79,9 @@ def main() -> None:
           max_age_seconds=served.config.refresh.max_age_hours * 3600,
       ),
       items=writing.Known(item_keys, of_items),
-      entities=writing.Known(data.table.entity_keys, _of_entities(data)),
+      entities=writing.Known(
+          data.table.entity_keys, pipeline.entity_features(data)
+      ),
       vocabularies=dataset.load_vocabularies(data.directory),
   )
   for name, fields in _settings(store).items():
@@ -114,17 +115,6 @@ def _check_store() -> str:
     return store
   path = store.removeprefix('lmdb:')
   return f'lmdb:{pathlib.Path(path).absolute()}'
-
-
-def _of_entities(data: pipeline.Dataset) -> dict[str, np.ndarray]:
-  """Returns entity features; of one that changes, the latest value."""
-  table = data.table
-  features = dict(table.entity_features)
-  last = np.maximum(table.offsets[1:] - 1, 0)
-  for spec in data.info.features:
-    if spec.owner == 'entity' and spec.name in table.event_features:
-      features[spec.name] = table.event_features[spec.name][last]
-  return features
 
 
 def _settings(store: str) -> dict[str, dict]:

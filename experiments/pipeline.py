@@ -7,6 +7,7 @@ from typing import Any
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -94,6 +95,17 @@ def load(directory: str | pathlib.Path) -> Dataset:
   return Dataset(
       directory, dataset.load_info(directory), task_table.load(directory)
   )
+
+
+def entity_features(data: Dataset) -> types.HostFeatures:
+  """Returns features of all entities; of one that changes, the latest value."""
+  table = data.table
+  features = dict(table.entity_features)
+  last = np.maximum(table.offsets[1:] - 1, 0)
+  for spec in data.info.features:
+    if spec.owner == 'entity' and spec.name in table.event_features:
+      features[spec.name] = table.event_features[spec.name][last]
+  return features
 
 
 class Served(NamedTuple):
