@@ -201,8 +201,16 @@ class ReplayTest(parameterized.TestCase):
     empty = pa.array([None] * len(columns['user']), pa.string())
     if name == 'hour':
       empty = empty.cast(pa.float64())
-    _, replayed = self.replay(self.write_log(columns, **{name: empty}))
-    self.assertTrue(np.isfinite(replayed.scored[0].scores).all())
+    _, known = self.replay(self.write_log(columns))
+    _, unknown = self.replay(self.write_log(columns, **{name: empty}))
+    difference = unknown.scored[0].scores - known.scored[0].scores
+    self.assertGreater(np.abs(difference).max(), 1e-5)
+    if name != 'hour':  # A text of no letters is no token either.
+      blank = [''] * len(columns['user'])
+      _, blank = self.replay(self.write_log(columns, **{name: blank}))
+      np.testing.assert_array_equal(
+          unknown.scored[0].scores, blank.scored[0].scores
+      )
 
   def test_bad_rows_are_left_out_and_counted(self):
     columns = to_log(self.made.line.table, self.rows.event)

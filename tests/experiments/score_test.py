@@ -14,6 +14,10 @@ from experiments import scoring
 from limaml_jax import cells
 from limaml_jax import errors
 from limaml_jax import types
+from limaml_jax.bundle import key_table
+from limaml_jax.bundle import reading
+from limaml_jax.serving import features
+from limaml_jax.serving import request as request_lib
 from limaml_jax.store import lookup
 from tests import small_bundle
 from tests import synthetic
@@ -49,24 +53,24 @@ class ScoreTest(parameterized.TestCase):
     """Returns what the model itself says of encoded features."""
     line = self.made.line
     keys, of_items = small_bundle.items(line.table)
-    features = {}
+    raw = {}
     for spec in line.assembly.model.global_specs:
       shape = (3, spec.max_values) if spec.max_values else (3,)
       empty = math.nan if spec.kind == 'numeric' else -(spec.max_values > 0)
-      features[spec.name] = np.full(
+      raw[spec.name] = np.full(
           shape, empty, np.float32 if spec.kind == 'numeric' else np.int32
       )
       if spec.name in of_items:
         for row, key in enumerate(_CANDIDATES[:2]):
           (where,) = np.flatnonzero(keys == key)
-          features[spec.name][row] = of_items[spec.name][where]
+          raw[spec.name][row] = of_items[spec.name][where]
       elif spec.name in line.table.entity_features and entity in self.made.keys:
         values = line.table.entity_features[spec.name]
-        features[spec.name][:] = values[self.made.keys.index(entity)]
+        raw[spec.name][:] = values[self.made.keys.index(entity)]
     for name, value in changes.items():
-      features[name][:] = value
+      raw[name][:] = value
     found = line.look_up([entity], self.made.cutoff)
-    return line.score(np.repeat(found.vectors, 3, axis=0), features)
+    return line.score(np.repeat(found.vectors, 3, axis=0), raw)
 
   def check(self, context, changes, entity='u0001'):
     np.testing.assert_allclose(
@@ -108,6 +112,24 @@ class ScoreTest(parameterized.TestCase):
   )
   def test_context_wins_and_is_encoded_as_prepare_would(self, context, changes):
     self.check(context, changes)
+
+  def test_none_is_unknown_though_an_empty_text_is_a_category(self):
+    rows = np.zeros(2, reading.TOKEN_ROW)
+    rows['row'] = [1, 2]
+    path = pathlib.Path(self.create_tempdir().full_path) / 'city'
+    key_table.write(path, ['', 'Rome'], rows)
+    table = key_table.open_table(
+        path, 2, reading.TOKEN_ROW, np.zeros((), reading.TOKEN_ROW)
+    )
+    bundle = self.service.versions.current.bundle
+    bundle = bundle._replace(vocabularies=bundle.vocabularies | {'city': table})
+    given = {'city': request_lib.Given([None, '', 'Rome'])}
+    request = request_lib.make(
+        ['u0001'], _CANDIDATES, given, limits=self.service.settings
+    )
+    packed, _ = features.join(bundle, request)
+    column = bundle.columns.by_name['city'].start
+    np.testing.assert_array_equal(packed.ids[:, column], [0, 1, 2])
 
   @parameterized.parameters('inf', '-1', 'cheap')
   def test_refuses_what_is_no_number(self, text):
