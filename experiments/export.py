@@ -14,14 +14,12 @@ import pathlib
 import re
 
 from absl import flags
-import numpy as np
 
 from experiments import binary
 from experiments import pipeline
 from limaml_jax import errors
 from limaml_jax.bundle import directory
 from limaml_jax.data import dataset
-from limaml_jax.data import episodes
 from limaml_jax.data.tasks import items as items_lib
 from limaml_jax.export import writing
 from limaml_jax.store import address
@@ -82,7 +80,9 @@ def main() -> None:
           max_age_seconds=served.config.refresh.max_age_hours * 3600,
       ),
       items=writing.Known(item_keys, of_items),
-      entities=writing.Known(data.table.entity_keys, _of_entities(data)),
+      entities=writing.Known(
+          data.table.entity_keys, pipeline.entity_features(data)
+      ),
       vocabularies=dataset.load_vocabularies(data.directory),
   )
   for name, fields in _settings(store).items():
@@ -117,20 +117,6 @@ def _check_store() -> str:
     return store
   path = store.removeprefix('lmdb:')
   return f'lmdb:{pathlib.Path(path).absolute()}'
-
-
-def _of_entities(data: pipeline.Dataset) -> dict[str, np.ndarray]:
-  """Returns entity features; of one that changes, the latest value."""
-  table = data.table
-  features = dict(table.entity_features)
-  last = np.maximum(table.offsets[1:] - 1, 0)
-  has_none = table.offsets[1:] == table.offsets[:-1]
-  for spec in data.info.features:
-    if spec.owner == 'entity' and spec.name in table.event_features:
-      values = table.event_features[spec.name][last]
-      values[has_none] = episodes.unknown(values)
-      features[spec.name] = values
-  return features
 
 
 def _settings(store: str) -> dict[str, dict]:

@@ -36,7 +36,11 @@ class LogInput(NamedTuple):
 
 
 def find(
-    schema: str, inputs: Sequence[str], data_dir: str | None
+    schema: str,
+    inputs: Sequence[str],
+    data_dir: str | None,
+    *,
+    flag: str = 'input',
 ) -> LogInput:
   """Finds a log.
 
@@ -47,6 +51,7 @@ def find(
     data_dir: that files of the schema are relative to. If None, the first of
       the directory of the first input and the schema's own that has the side
       tables.
+    flag: that gave `inputs`, for messages.
 
   Raises:
     InputError: if there is no schema, input or directory.
@@ -55,11 +60,11 @@ def find(
   if not inputs:
     if data_dir is None and path.parent == pipeline.SCHEMAS:
       raise errors.InputError(
-          f'--schema={schema}: is of a public dataset; say by --input or'
+          f'--schema={schema}: is of a public dataset; say by --{flag} or'
           ' --data_dir where its files are'
       )
     return LogInput(path, pathlib.Path(data_dir or path.parent), None)
-  files = _expand(inputs)
+  files = _expand(inputs, flag)
   if data_dir is None:
     directory = _find_side_tables(path, [files[0].parent, path.parent])
   else:
@@ -69,7 +74,7 @@ def find(
   )
 
 
-def _expand(inputs: Sequence[str]) -> list[pathlib.Path]:
+def _expand(inputs: Sequence[str], flag: str) -> list[pathlib.Path]:
   files: dict[pathlib.Path, None] = {}
   for pattern in inputs:
     found = sorted(
@@ -79,7 +84,7 @@ def _expand(inputs: Sequence[str]) -> list[pathlib.Path]:
     )
     if not found:
       raise errors.InputError(
-          f'--input={pattern}: no such file; correct it, relative to'
+          f'--{flag}={pattern}: no such file; correct it, relative to'
           f' {os.getcwd()}'
       )
     files |= dict.fromkeys(found)

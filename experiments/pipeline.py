@@ -7,12 +7,14 @@ from typing import Any
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.data import dataset
+from limaml_jax.data import episodes
 from limaml_jax.data import prepare as prepare_lib
 from limaml_jax.data.tasks import task_table
 from limaml_jax.evaluation import replay
@@ -94,6 +96,20 @@ def load(directory: str | pathlib.Path) -> Dataset:
   return Dataset(
       directory, dataset.load_info(directory), task_table.load(directory)
   )
+
+
+def entity_features(data: Dataset) -> types.HostFeatures:
+  """Returns features of all entities; of one that changes, the latest value."""
+  table = data.table
+  features = dict(table.entity_features)
+  last = np.maximum(table.offsets[1:] - 1, 0)
+  has_none = table.offsets[1:] == table.offsets[:-1]
+  for spec in data.info.features:
+    if spec.owner == 'entity' and spec.name in table.event_features:
+      values = table.event_features[spec.name][last]
+      values[has_none] = episodes.unknown(values)
+      features[spec.name] = values
+  return features
 
 
 class Served(NamedTuple):

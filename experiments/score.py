@@ -1,9 +1,13 @@
-r"""Scores candidates for one entity, with its embedding from the store.
+r"""Scores candidates for one entity, as the server of a bundle does.
 
-    python -m experiments.score --data=runs/ml100k/tasks \
-        --workdir=runs/ml100k/limaml --entity=196 --candidates=242,302,50
+    python -m experiments.score --bundle=runs/ml100k/bundle --entity=196 \
+        --candidates=242,302,50
+
+Reads the store that the bundle's model-settings.json names. Nothing needs to be
+running.
 """
 
+from collections.abc import Sequence
 import pathlib
 
 from absl import flags
@@ -12,25 +16,23 @@ from rich import console as rich_console
 from rich import table as rich_table
 
 from experiments import binary
-from experiments import pipeline
-from experiments import request
+from experiments import bundle_input
+from experiments import scoring
 from limaml_jax import errors
+from limaml_jax.serving import service as service_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 
 flags.adopt_module_key_flags(binary)
 
-_DATA = flags.DEFINE_string(
-    'data', None, 'Dataset that `prepare` made.', required=True
-)
-_WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Of the training run.', required=True
+_BUNDLE = flags.DEFINE_string(
+    'bundle', None, 'Directory that `export` made.', required=True
 )
 _STORE = flags.DEFINE_string(
     'store',
     None,
-    f'Where snapshots are kept: {address.EXPECTED}. WORKDIR/store when left '
-    'out.',
+    f'Where snapshots are kept: {address.EXPECTED}. The one of the bundle when '
+    'left out.',
 )
 _ENTITY = flags.DEFINE_string(
     'entity', None, 'Key of the entity; an unknown one is no error.',
@@ -43,48 +45,48 @@ _CANDIDATES = flags.DEFINE_list(
 _CONTEXT = flags.DEFINE_list(
     'context',
     [],
-    'Features of the request, NAME=VALUE as in the log; others are out of '
-    'vocabulary, or at their mean.',
+    'Features of the request, NAME=VALUE as in the log; a feature of several '
+    'values is named once for each. An empty value, or none, is unknown. What '
+    'is given wins over what the bundle knows.',
 )
 
 
 def main() -> None:
   """Prints the candidates, best first."""
-  data = pipeline.load(_DATA.value)
-  workdir = pathlib.Path(_WORKDIR.value)
-  store = _STORE.value or str(workdir / pipeline.STORE_DIR)
   candidates = [key for key in _CANDIDATES.value if key]
   if not candidates:
     raise errors.InputError('--candidates: name at least one item')
-  served = pipeline.restore(data, workdir, store=store)
-  entity_type = data.info.entity_type
-  with lookup.Reader(
-      store,
-      entity_type,
-      fingerprint=served.refresher.fingerprint,
-      max_age_seconds=served.config.refresh.max_age_hours * 3600,
-  ) as reader:
-    found = reader.lookup([_ENTITY.value])
-  features = request.features(
-      data,
-      _ENTITY.value,
-      candidates,
-      request.parse_context(_CONTEXT.value),
-      specs=served.assembly.model.global_specs,
+  pairs = scoring.parse_context(_CONTEXT.value)
+  root = pathlib.Path(_BUNDLE.value)
+  service = bundle_input.open_service(
+      root,
+      bundle_input.read_settings(root, _STORE.value),
+      max_rows=len(candidates),
   )
-  vectors = np.repeat(found.vectors, len(candidates), axis=0)
-  scores = served.scorer.score({entity_type: vectors}, features)
-  age = '-' if found.ages[0] < 0 else f'{found.ages[0] / 86400:.1f} days'
+  try:
+    scored = scoring.score(service, _ENTITY.value, candidates, pairs)
+  finally:
+    service.close()
+  _show(scored, candidates, service)
+
+
+def _show(
+    scored: service_lib.Scored,
+    candidates: Sequence[str],
+    service: service_lib.Service,
+) -> None:
+  manifest = service.versions.current.bundle.manifest
+  age = '-' if scored.ages[0] < 0 else f'{scored.ages[0] / 86400:.1f} days'
   print(
-      f'{entity_type} {_ENTITY.value}: '
-      f'{lookup.Status(found.statuses[0]).name}, age {age}, '
-      f'snapshot {found.version}'
+      f'{manifest.entity_type} {_ENTITY.value}: '
+      f'{lookup.Status(scored.statuses[0]).name}, age {age}, '
+      f'snapshot {scored.snapshot or "-"}'
   )
   table = rich_table.Table()
-  table.add_column(data.info.item_feature)
+  table.add_column(manifest.item_feature)
   table.add_column('score', justify='right')
-  for i in np.argsort(-scores, kind='stable'):
-    table.add_row(candidates[i], f'{scores[i]:.4f}')
+  for i in np.argsort(-scored.scores, kind='stable'):
+    table.add_row(candidates[i], f'{scored.scores[i]:.4f}')
   rich_console.Console().print(table)
 
 

@@ -8,8 +8,8 @@ Usage: bash launch/demo.sh [--workdir=DIR] [--data_dir=DIR] [--seeds=0,1,2]
                            [--config.NAME=VALUE ...]
 
 Installs, gets MovieLens-100K, builds tasks, meta-trains, trains the baselines,
-publishes meta embeddings, evaluates everything as served, and prints a table.
-Running it again reuses what is done.
+evaluates everything as served, prints a table, publishes meta embeddings, exports
+a bundle, and scores films with it. Running it again reuses what is done.
 
   --workdir=DIR   receives everything (default runs/demo)
   --data_dir=DIR  has ml-100k.inter, .item and .user; downloaded when left out
@@ -54,10 +54,14 @@ fi
   ${passed_on[@]+"${passed_on[@]}"}
 "$PYTHON" -m experiments.refresh --data="$workdir/tasks" \
   --workdir="$workdir/limaml/seed_0"
+"$PYTHON" -m experiments.export --data="$workdir/tasks" \
+  --workdir="$workdir/limaml/seed_0" --bundle="$workdir/bundle"
+"$PYTHON" -m experiments.score --bundle="$workdir/bundle" \
+  --entity=196 --candidates=50,100,302
 cat <<TEXT
 
-Score some films for a user, with the embedding read from the store:
-  .venv/bin/python -m experiments.score --data=$workdir/tasks \\
-    --workdir=$workdir/limaml/seed_0 --entity=196 --candidates=50,100,302
+Score other films for another user, with the embedding read from the store:
+  .venv/bin/python -m experiments.score --bundle=$workdir/bundle \\
+    --entity=22 --candidates=50,100,302
 Report with figures: $workdir/report.html
 TEXT

@@ -5,6 +5,7 @@ entity was drawn weighs its rows. Two variants are compared on the same draws.
 """
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,13 +44,14 @@ class Difference(NamedTuple):
   interval: Interval | None
 
 
-class _Sorted(NamedTuple):
+class SortedRows(NamedTuple):
   """Rows sorted by score, with the entity that each one belongs to."""
 
   groups: ranking.TieGroups
   entity_of_row: np.ndarray  # In the order of `groups.order`.
 
   def roc_auc(self, multiplicity: np.ndarray) -> float:
+    """Returns ROC-AUC with each entity's rows repeated so often, [N]."""
     return ranking.roc_auc(self.groups, multiplicity[self.entity_of_row])
 
 
@@ -74,14 +76,16 @@ def intervals(
   defined = ~np.isnan(by_entity.roc_auc)
   gauc_weights = np.where(defined, by_entity.num_rows, 0)
   gauc_wins = gauc_weights * np.nan_to_num(by_entity.roc_auc)
-  variant = _sort(rows, entity_of_row)
+  variant = sort_rows(rows, entity_of_row)
   roc_aucs, gaucs = [], []
-  for multiplicity in _draws(entities.size, rng, num_replicates):
+  for multiplicity in draws(entities.size, rng, num_replicates):
     roc_aucs.append(variant.roc_auc(multiplicity))
     weight = np.sum(multiplicity * gauc_weights)
     wins = np.sum(multiplicity * gauc_wins)
     gaucs.append(wins / weight if weight > 0 else np.nan)
-  return Intervals(_interval(roc_aucs, level), _interval(gaucs, level))
+  return Intervals(
+      central_interval(roc_aucs, level), central_interval(gaucs, level)
+  )
 
 
 def paired_difference(
@@ -104,27 +108,30 @@ def paired_difference(
   Raises:
     InputError: if the two do not hold the same rows.
   """
-  _refuse_different_rows(first, second)
+  refuse_different_rows(first, second)
   entities, entity_of_row = np.unique(first.entity, return_inverse=True)
-  variants = [_sort(rows, entity_of_row) for rows in (first, second)]
+  variants = [sort_rows(rows, entity_of_row) for rows in (first, second)]
   ones = np.ones(entities.size)
   whole = variants[0].roc_auc(ones) - variants[1].roc_auc(ones)
   differences = [
       variants[0].roc_auc(multiplicity) - variants[1].roc_auc(multiplicity)
-      for multiplicity in _draws(entities.size, rng, num_replicates)
+      for multiplicity in draws(entities.size, rng, num_replicates)
   ]
   return Difference(
       roc_auc=None if np.isnan(whole) else whole,
-      interval=_interval(differences, level),
+      interval=central_interval(differences, level),
   )
 
 
-def _sort(rows: scores_lib.Scores, entity_of_row: np.ndarray) -> _Sorted:
+def sort_rows(
+    rows: scores_lib.Scores, entity_of_row: np.ndarray
+) -> SortedRows:
+  """Sorts rows; `entity_of_row`, [n], counts entities from 0 to N - 1."""
   groups = ranking.tie_groups(rows.score, rows.label)
-  return _Sorted(groups, entity_of_row[groups.order])
+  return SortedRows(groups, entity_of_row[groups.order])
 
 
-def _draws(
+def draws(
     num_entities: int, rng: np.random.Generator, num_replicates: int
 ) -> Iterator[np.ndarray]:
   """Yields how often each entity was drawn, [N]; nothing below 2 entities."""
@@ -136,7 +143,10 @@ def _draws(
     yield counts.astype(np.float64)
 
 
-def _interval(replicates: list[float], level: float) -> Interval | None:
+def central_interval(
+    replicates: Sequence[float] | np.ndarray, level: float
+) -> Interval | None:
+  """Returns the middle of the replicates, [draws]; None if many are nan."""
   values = np.asarray(replicates)
   defined = values[~np.isnan(values)]
   if not values.size or defined.size < _MIN_DEFINED * values.size:
@@ -146,9 +156,10 @@ def _interval(replicates: list[float], level: float) -> Interval | None:
   return Interval(float(low), float(high))
 
 
-def _refuse_different_rows(
+def refuse_different_rows(
     first: scores_lib.Scores, second: scores_lib.Scores
 ) -> None:
+  """Raises InputError if two variants do not hold the same rows."""
   if first.entity.size != second.entity.size:
     raise errors.InputError(
         f'cannot pair {first.entity.size} rows with {second.entity.size}; '

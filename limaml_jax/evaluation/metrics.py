@@ -175,6 +175,12 @@ class Calibration(NamedTuple):
     return _ratio(self.total_score, self.num_positives)
 
 
+def log_losses(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Returns the cross-entropy of each row in nats, [n]; see `LogLoss`."""
+  scores = np.clip(scores, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
+  return -np.log(np.where(labels == 1.0, scores, 1.0 - scores))
+
+
 def _columns(
     scores: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -194,8 +200,7 @@ def _concatenate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _total_log_loss(scores: np.ndarray, labels: np.ndarray) -> float:
-  scores = np.clip(scores, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
-  return float(-np.sum(np.log(np.where(labels == 1.0, scores, 1.0 - scores))))
+  return float(np.sum(log_losses(scores, labels)))
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -92,7 +92,11 @@ def _encode(
   width = spec.max_values
   split = [
       cells.distinct_tokens(
-          [_token(spec, v) for v in (x if isinstance(x, list) else [x])], width
+          [
+              _token(spec, v) or ''
+              for v in (x if isinstance(x, list) else [x])
+          ],
+          width,
       )
       for x in values
   ]
@@ -105,18 +109,22 @@ def _encode(
 
 
 def _rows(bundle, spec, tokens) -> np.ndarray:
-  """Returns the rows of tokens; 0 for one that no vocabulary has."""
+  """Returns the rows of tokens; 0 for None and for one out of vocabulary."""
+  texts = [token or '' for token in tokens]
   if spec.hash_buckets:
-    rows = [cells.hashed_row(token, spec.hash_buckets) for token in tokens]
+    rows = [cells.hashed_row(text, spec.hash_buckets) for text in texts]
     return np.asarray(rows, np.int32)
   table = bundle.vocabularies.get(spec.name)
   if table is None:
     return np.zeros(len(tokens), np.int32)
-  return table.get(tokens)[0]['row']
+  rows = table.get(texts)[0]['row']
+  if None in tokens:  # A vocabulary may have '', which is a category.
+    rows = np.where([token is None for token in tokens], 0, rows)
+  return rows
 
 
-def _token(spec, value) -> str:
-  if isinstance(value, str):
+def _token(spec, value) -> str | None:
+  if value is None or isinstance(value, str):
     return value
   if isinstance(value, int):
     return str(value)

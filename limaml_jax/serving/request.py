@@ -14,7 +14,7 @@ class Given(NamedTuple):
 
   Attributes:
     values: as the log spells them, texts or numbers, [n] or, multi_hot, lists
-      of texts [n]; n is 1, the entities or the rows.
+      of texts [n]; None is unknown; n is 1, the entities or the rows.
   """
 
   values: Sequence

@@ -1,5 +1,6 @@
 """Service: scores requests with one snapshot and the weights that fit it."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import itertools
 import pathlib
@@ -80,6 +81,8 @@ class Service:
       root: str | pathlib.Path,
       settings: settings_lib.Settings,
       metrics: metrics_lib.Metrics,
+      *,
+      clock: Callable[[], float] = time.time,
   ):
     """Opens and compiles the bundle; the store may be down.
 
@@ -87,6 +90,7 @@ class Service:
       root: folder of the bundle.
       settings: of the operator.
       metrics: told of everything.
+      clock: tells the time that ages count to, UTC seconds.
 
     Raises:
       InputError: if the bundle cannot be served.
@@ -96,6 +100,7 @@ class Service:
         pathlib.Path(root), max_entities=settings.max_entities
     )
     self._metrics = metrics
+    self._clock = clock
     self.embeddings = embeddings_lib.Embeddings(
         settings.store,
         self.versions.current.bundle.manifest.entity_type,
@@ -134,7 +139,7 @@ class Service:
     """Scores requests with one snapshot and one version."""
     start = time.perf_counter()
     keys = [key for asked in batch for key in asked.request.entities]
-    found = await self.embeddings.lookup(keys, int(time.time()))
+    found = await self.embeddings.lookup(keys, int(self._clock()))
     matched = self._match(len(keys), found)
     looked_up = time.perf_counter()
     joined = [_join(matched.loaded.bundle, asked.request) for asked in batch]

@@ -12,7 +12,6 @@ import time
 from absl.testing import absltest
 import numpy as np
 
-from experiments import export
 from experiments import pipeline
 from limaml_jax import errors
 from limaml_jax import types
@@ -203,7 +202,8 @@ class OfEntitiesTest(absltest.TestCase):
         event_features={'plan': np.asarray([4, 5, 6], np.int32)},
     )
     info = dataclasses.replace(info, features=(*info.features, plan))
-    found = export._of_entities(pipeline.Dataset(pathlib.Path(), info, table))
+    data = pipeline.Dataset(pathlib.Path(), info, table)
+    found = pipeline.entity_features(data)
     np.testing.assert_array_equal(found['plan'], [5, 0, 6])
     np.testing.assert_array_equal(found['age'], table.entity_features['age'])
 

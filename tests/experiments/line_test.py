@@ -34,6 +34,8 @@ class LineTest(absltest.TestCase):
     cls.stopped = cls.run_ok('train', *flags, '--stop_after=2')
     cls.resumed = cls.run_ok('train', *flags)
     cls.run_ok('refresh', cls.tasks, cls.run_dir)
+    cls.bundle = f'--bundle={cls.dir / "bundle"}'
+    cls.run_ok('export', cls.tasks, cls.run_dir, cls.bundle)
 
   @classmethod
   def run_ok(cls, verb, *flags):
@@ -63,14 +65,14 @@ class LineTest(absltest.TestCase):
 
   def test_score_reads_what_refresh_published(self):
     result = self.run_ok(
-        'score', self.tasks, self.run_dir, '--entity=7', '--candidates=3,4,99'
+        'score', self.bundle, '--entity=7', '--candidates=3,4,99'
     )
     self.assertIn('user 7: PRESENT', result.stdout)
     self.assertIn('99', result.stdout)
 
   def test_an_unknown_entity_is_no_error(self):
     result = self.run_ok(
-        'score', self.tasks, self.run_dir, '--entity=nobody', '--candidates=3'
+        'score', self.bundle, '--entity=nobody', '--candidates=3'
     )
     self.assertIn('user nobody: MISSING', result.stdout)
 
@@ -95,8 +97,11 @@ class LineTest(absltest.TestCase):
     )
     for verb, flag, message in cases:
       with self.subTest(flag):
-        more = ('--entity=7', '--candidates=3') if verb == 'score' else ()
-        result = commands.run(verb, self.tasks, self.run_dir, flag, *more)
+        if verb == 'score':
+          place = (self.bundle, '--entity=7', '--candidates=3')
+        else:
+          place = (self.tasks, self.run_dir)
+        result = commands.run(verb, self.cache, *place, flag)
         self.assertEqual(result.returncode, 1)
         lines = result.stderr.strip().splitlines()
         self.assertLen(lines, 1, result.stderr)

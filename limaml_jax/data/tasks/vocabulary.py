@@ -108,7 +108,12 @@ def count(
   return np.bincount(codes[present], weights[present], minlength=len(texts))
 
 
-def _split(text: str, feature: schema_lib.Feature) -> Sequence[str]:
+def separate(text: str, feature: schema_lib.Feature) -> list[str]:
+  """Takes the text of a multi_hot cell apart; repeated tokens stay."""
   is_list = text.startswith(values.LIST_SEPARATOR)
   separator = values.LIST_SEPARATOR if is_list else feature.separator
-  return cells.distinct_tokens(text.split(separator), feature.max_values)
+  return text.split(separator)
+
+
+def _split(text: str, feature: schema_lib.Feature) -> Sequence[str]:
+  return cells.distinct_tokens(separate(text, feature), feature.max_values)

@@ -1,0 +1,1 @@
+"""Replays a log through bundles, and says whether one may replace another."""
