@@ -57,12 +57,16 @@ class Metrics:
         ['reason'],
         registry=registry,
     )
+    for reason in ('down', 'slow'):
+      self._failures.labels(reason)  # Shown from the start, as 0.
     self._reloads = prometheus_client.Counter(
         'limaml_reloads',
         'Versions of the bundle exported since the start, by outcome.',
         ['outcome'],
         registry=registry,
     )
+    for outcome in ('served', 'refused'):
+      self._reloads.labels(outcome)
     self._snapshot = prometheus_client.Gauge(
         'limaml_snapshot_version',
         'Of the snapshot that answered last.',
