@@ -57,16 +57,12 @@ class Metrics:
         ['reason'],
         registry=registry,
     )
-    for reason in ('down', 'slow'):
-      self._failures.labels(reason)  # Shown from the start, as 0.
     self._reloads = prometheus_client.Counter(
         'limaml_reloads',
         'Versions of the bundle exported since the start, by outcome.',
         ['outcome'],
         registry=registry,
     )
-    for outcome in ('served', 'refused'):
-      self._reloads.labels(outcome)
     self._snapshot = prometheus_client.Gauge(
         'limaml_snapshot_version',
         'Of the snapshot that answered last.',
@@ -85,6 +81,7 @@ class Metrics:
         registry=registry,
     )
     self._last = ('', '')
+    self._show_zeros()
 
   def scored(
       self,
@@ -128,6 +125,13 @@ class Metrics:
   def reloaded(self, outcome: str) -> None:
     """Takes note of a new version of the bundle."""
     self._reloads.labels(outcome).inc()
+
+  def _show_zeros(self) -> None:
+    """Has counters stand there before there is something to count."""
+    for reason in ('down', 'slow'):
+      self._failures.labels(reason)
+    for outcome in ('served', 'refused'):
+      self._reloads.labels(outcome)
 
   def _age(self) -> float:
     return time.time() - self._cutoff if self._cutoff else float('nan')
