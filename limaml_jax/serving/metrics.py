@@ -74,14 +74,13 @@ class Metrics:
         registry=registry,
     )
     self._cutoff = 0
-    self._snapshot_age.set_function(self._age)
     self._version = prometheus_client.Gauge(
         'limaml_bundle_version',
         'Of the bundle that scored last.',
         registry=registry,
     )
     self._last = ('', '')
-    self._show_zeros()
+    self._show()
 
   def scored(
       self,
@@ -126,8 +125,9 @@ class Metrics:
     """Takes note of a new version of the bundle."""
     self._reloads.labels(outcome).inc()
 
-  def _show_zeros(self) -> None:
-    """Has counters stand there before there is something to count."""
+  def _show(self) -> None:
+    """Has all stand there before there is something to count."""
+    self._snapshot_age.set_function(self._age)
     for reason in ('down', 'slow'):
       self._failures.labels(reason)
     for outcome in ('served', 'refused'):
