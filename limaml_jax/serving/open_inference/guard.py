@@ -6,6 +6,7 @@ from collections.abc import Callable
 import json
 import logging
 from typing import Any
+from urllib import parse
 import zlib
 
 from limaml_jax.serving.open_inference import access as access_lib
@@ -50,6 +51,7 @@ class Guard:
     path = scope['path'].removeprefix(scope.get('root_path', ''))
     is_open = path.startswith(_HEALTH)
     try:
+      _check_address(scope['path'], headers.get(b'host', b''))
       if scope['method'] not in _METHODS:
         raise _Refused(405, f'method: send one of {", ".join(_METHODS)}')
       if not is_open and not self._access.admits(
@@ -113,6 +115,17 @@ class Guard:
           408, f'body: send all of it within {_BODY_SECONDS:.0f} seconds'
       ) from error
     return _inflated(b''.join(parts), encoding, limit)
+
+
+def _check_address(path: str, host: bytes) -> None:
+  """Refuses what Starlette would stumble over when it makes a URL of it."""
+  if not path.startswith('/'):
+    raise _Refused(400, 'path: send one that begins with "/"')
+  try:
+    parse.urlsplit(f'//{host.decode()}/')
+  except ValueError as error:
+    message = 'host: send a name or an address, and a port'
+    raise _Refused(400, message) from error
 
 
 def _inflated(body: bytes, encoding: bytes, limit: int) -> bytes:

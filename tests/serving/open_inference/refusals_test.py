@@ -121,6 +121,8 @@ class RefusalsTest(parameterized.TestCase):
   @parameterized.named_parameters(
       ('form', {'content_type': 'application/x-www-form-urlencoded'}, 415),
       ('encoding', {'content_encoding': 'br'}, 415),
+      ('host', {'host': '[x'}, 400),
+      ('host_address', {'host': '[:::::]:80'}, 400),
       ('no_gzip', {'content_encoding': 'gzip'}, 400),
       ('no_deflate', {'content_encoding': 'deflate'}, 400),
       ('raw_length', {'inference_header_content_length': '-1'}, 400),
@@ -165,6 +167,8 @@ class RefusalsTest(parameterized.TestCase):
       ('OPTIONS', _INFER, 405),
       ('DELETE', _INFER, 405),
       ('BREW', '/v2', 405),
+      ('GET', 'v2', 400),
+      ('GET', '7[', 400),
       ('GET', '/', 404),
       ('GET', '/openapi.json', 404),
       ('GET', '/v2/models/nobody', 404),
