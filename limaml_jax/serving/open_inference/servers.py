@@ -40,6 +40,7 @@ _LOADING = (
     '/v2/repository/models/{model_name}/load',
     '/v2/repository/models/{model_name}/unload',
 )
+_GRACE_SECONDS = 5  # As MLServer gives gRPC.
 # One line for each of a stranger's attempts would fill a disk.
 _NOISE = ('Invalid HTTP request received.', 'Unsupported upgrade request.')
 
@@ -100,6 +101,8 @@ class _Rest(RESTServer):
   def _get_config(self) -> uvicorn.Config:
     config = super()._get_config()
     config.ws = 'none'
+    # Else a client that keeps a connection over TLS idle delays the end.
+    config.timeout_graceful_shutdown = _GRACE_SECONDS
     config.ssl_certfile = self._access.tls_certificate or None
     config.ssl_keyfile = self._access.tls_key or None
     return config

@@ -211,6 +211,7 @@ class SecureTest(absltest.TestCase):
     connection.putheader('content-length', str(len(_BODY)))
     connection.endheaders(_BODY[:20].encode())
     self.assertEqual(self.ready(server, context), 200)  # It has read that.
+    start = time.monotonic()
     server.process.terminate()
     server.wait_for('Shutting down')
     connection.send(_BODY[20:].encode())
@@ -220,6 +221,8 @@ class SecureTest(absltest.TestCase):
     self.assertEqual(outputs[0]['data'], expected)
     connection.close()
     self.assertEqual(server.wait(), 0)
+    # A client above still keeps a connection idle: TLS alone would wait 30 s.
+    self.assertLess(time.monotonic() - start, 20)
     self.assertNotIn('Traceback', server.log)
 
 
