@@ -73,12 +73,13 @@ class Metrics:
     self._version = gauge(
         'limaml_bundle_version', 'Of the bundle that scored last.'
     )
-    self._last = ('', '')
-    self._cutoff = 0
-    gauge(
+    self._snapshot_age = gauge(
         'limaml_snapshot_age_seconds',
         'Since the cutoff of the snapshot that answered last.',
-    ).set_function(self._age)
+    )
+    self._last = ('', '')
+    self._cutoff = 0
+    self._show()
 
   def scored(
       self,
@@ -124,6 +125,14 @@ class Metrics:
   def reloaded(self, outcome: str) -> None:
     """Takes note of a new version of the bundle."""
     self._reloads.labels(outcome).inc()
+
+  def _show(self) -> None:
+    """Has all stand there before there is something to count."""
+    self._snapshot_age.set_function(self._age)
+    for reason in ('down', 'slow'):
+      self._failures.labels(reason)
+    for outcome in ('served', 'refused'):
+      self._reloads.labels(outcome)
 
   def _age(self) -> float:
     return time.time() - self._cutoff if self._cutoff else float('nan')

@@ -123,7 +123,7 @@ def _tensor(given: mlserver_types.RequestInput) -> tensors.Tensor:
       name=given.name,
       datatype=str(getattr(given.datatype, 'value', given.datatype)),
       shape=given.shape,
-      data=_flat(given.data.root),
+      data=tensors.flat(given.data.root),
   )
 
 
@@ -135,12 +135,3 @@ def _output(output: tensors.Output) -> mlserver_types.ResponseOutput:
       shape=output.shape,
       data=mlserver_types.TensorData.model_construct(root=data),
   )
-
-
-def _flat(data) -> list:
-  """Returns the elements of nested lists."""
-  if not isinstance(data, list):
-    return [data]
-  if not any(isinstance(element, list) for element in data):
-    return data
-  return [value for element in data for value in _flat(element)]

@@ -23,16 +23,19 @@ from limaml_jax.store import lookup as lookup_lib
 
 ENTITY, CANDIDATES, COUNTS = 'entity', 'candidates', 'num_candidates'
 _WHOLE = frozenset({
-    'BOOL', 'INT8', 'INT16', 'INT32', 'INT64', 'UINT8', 'UINT16', 'UINT32',
+    'INT8', 'INT16', 'INT32', 'INT64', 'UINT8', 'UINT16', 'UINT32',
     'UINT64',
 })  # fmt: skip
+_FLAGS = frozenset({'BOOL'})
 _FLOATS = frozenset({'FP16', 'FP32', 'FP64'})
 _TEXTS = frozenset({'BYTES'})
 _PYTHON = {
-    _WHOLE: (bool, int),
+    _WHOLE: (int,),
+    _FLAGS: (bool,),
     _FLOATS: (int, float, type(None)),
     _TEXTS: (bytes, str),
 }
+_MAX_ID_LENGTH = 256
 _STATUS_NAMES = [status.name.encode() for status in lookup_lib.Status]
 
 
@@ -122,6 +125,54 @@ def from_scored(
       Output('age_seconds', 'INT64', [num_entities], scored.ages),
       Output('snapshot', 'BYTES', [1], [scored.snapshot.encode()]),
   ]
+
+
+def select(
+    outputs: Sequence[Output], names: Sequence[str] | None
+) -> list[Output]:
+  """Returns the outputs that were asked for, in that order.
+
+  Args:
+    outputs: all of them.
+    names: of those; None for all.
+
+  Raises:
+    InputError: if there is none of a name.
+  """
+  by_name = {output.name: output for output in outputs}
+  for name in names or ():
+    if name not in by_name:
+      raise errors.InputError(
+          f'outputs: no {name!r:.40}; there are {", ".join(by_name)}'
+      )
+  return list(outputs) if names is None else [by_name[name] for name in names]
+
+
+def flat(data: Any) -> list:
+  """Returns the elements of a list, or of the lists in it."""
+  if not isinstance(data, list):
+    return [data]
+  if list not in set(map(type, data)):
+    return data
+  found = []
+  for element in data:
+    found += element if isinstance(element, list) else [element]
+  return found
+
+
+def checked_id(request_id: Any) -> str:
+  """Returns the id of a request, '' for None.
+
+  Raises:
+    InputError: if it is no short text.
+  """
+  if request_id is None:
+    return ''
+  if not isinstance(request_id, str) or len(request_id) > _MAX_ID_LENGTH:
+    raise errors.InputError(
+        f'id: send a text of {_MAX_ID_LENGTH} characters or fewer'
+    )
+  return request_id
 
 
 def describe(

@@ -44,13 +44,12 @@ def to_tensors(request: pb.ModelInferRequest) -> list[tensors.Tensor]:
   raw = list(request.raw_input_contents)
   found = []
   for given in request.inputs:
-    data = _typed(given)
-    if data is None:
-      if not raw:
-        data = []
-      else:
-        data = _unpack(given, raw.pop(0))
     shape = list(given.shape)
+    data = _typed(given)
+    if data is None and raw:
+      data = unpack(given.name, given.datatype, shape, raw.pop(0))
+    elif data is None:
+      data = []
     found.append(tensors.Tensor(given.name, given.datatype, shape, data))
   if raw:
     raise errors.InputError(
@@ -70,7 +69,7 @@ def from_outputs(
         name=output.name, datatype=output.datatype, shape=output.shape
     )
     if raw:
-      response.raw_output_contents.append(_pack(output))
+      response.raw_output_contents.append(pack(output))
     elif isinstance(output.data, list):
       described.contents.bytes_contents.extend(output.data)
     elif output.datatype == 'INT64':
@@ -92,18 +91,27 @@ def _typed(given) -> Sequence | None:
   return list(fields[0]) if fields else None
 
 
-def _unpack(given, raw: bytes) -> list:
-  if given.datatype == 'BYTES':
-    return _unpack_bytes(given.name, raw)
-  dtype = np.dtype(_NUMPY.get(given.datatype, np.uint8)).newbyteorder('<')
-  if len(raw) % dtype.itemsize:
+def unpack(
+    name: str, datatype: str, shape: Sequence[int], raw: bytes
+) -> list:
+  """Returns the elements of a raw tensor; little-endian.
+
+  Args:
+    name: of the tensor.
+    datatype: of the protocol.
+    shape: that it claims.
+    raw: texts each after its length, numbers as they are.
+
+  Raises:
+    InputError: if it is torn, or its shape is another.
+  """
+  if datatype == 'BYTES':
+    return _unpack_bytes(name, raw)
+  dtype = np.dtype(_NUMPY.get(datatype, np.uint8)).newbyteorder('<')
+  if len(raw) != dtype.itemsize * math.prod(shape):
     raise errors.InputError(
-        f'{given.name}: {len(raw)} raw bytes are no {given.datatype}'
-    )
-  if len(raw) != dtype.itemsize * math.prod(given.shape):
-    raise errors.InputError(
-        f'{given.name}: {len(raw)} raw bytes, its shape'
-        f' {list(given.shape)!r:.40} has another size'
+        f'{name}: {len(raw)} raw bytes, {datatype:.40} of its shape'
+        f' {list(shape)!r:.40} have another number'
     )
   return np.frombuffer(raw, dtype).tolist()
 
@@ -122,7 +130,8 @@ def _unpack_bytes(name: str, raw: bytes) -> list[bytes]:
   return found
 
 
-def _pack(output: tensors.Output) -> bytes:
+def pack(output: tensors.Output) -> bytes:
+  """Returns the raw tensor of an output."""
   if isinstance(output.data, list):
     return b''.join(_LENGTH.pack(len(text)) + text for text in output.data)
   return output.data.tobytes()
