@@ -27,8 +27,11 @@ _TRAINING = (
 _PARTS = ('bundle', 'cells', 'config', 'errors', 'serving', 'store', 'types')
 _IMPORT = """
 import json, sys
+# pandas, which MLServer needs, takes it where there is one; nobody else may.
+sys.modules['pyarrow'] = None
 import MODULE
-print(json.dumps(sorted(sys.modules)))
+found = {name for name, module in sys.modules.items() if module}
+print(json.dumps(sorted(found)))
 """
 # Serves a bundle to a request as MLServer's processes do, over HTTP.
 _ASK = """

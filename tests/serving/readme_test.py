@@ -123,7 +123,10 @@ class ReadmeTest(absltest.TestCase):
 
   def check(self, kind, shown, printed):
     if kind == 'json':
-      shown, printed = (json.dumps(json.loads(x)) for x in (shown, printed))
+      shown, printed = (
+          json.dumps(json.loads(text), sort_keys=True)
+          for text in (shown, printed)
+      )
     self.assertEqual(shape(shown), shape(printed))
 
   def run_all(self, blocks):

@@ -8,7 +8,6 @@ import numpy as np
 
 from limaml_jax import errors
 from limaml_jax.serving import request as request_lib
-from limaml_jax.serving import service as service_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.store import snapshot
@@ -41,9 +40,8 @@ class ServiceTest(small_service.ServiceTestCase):
   def test_age_counts_from_the_watermark(self):
     self.export(0)
     self.publish(0)
-    now = random_bundle.CUTOFF + 500.75
-    with mock.patch.object(service_lib.time, 'time', return_value=now):
-      scored = self.ask(self.serve())
+    service = self.serve(clock=lambda: random_bundle.CUTOFF + 500.75)
+    scored = self.ask(service)
     self.assertEqual(scored.ages.tolist(), [500])
 
   def test_an_unknown_entity_is_missing(self):
@@ -124,10 +122,10 @@ class StaleTest(small_service.ServiceTestCase):
   def statuses(self, *, exported, set_to, age=1000):
     self.export(0, max_age_seconds=exported)
     self.publish(0)
-    service = self.serve(max_age_seconds=set_to)
-    now = random_bundle.CUTOFF + age
-    with mock.patch.object(service_lib.time, 'time', return_value=now):
-      scored = self.ask(service, keys=['u0003', 'nobody'])
+    service = self.serve(
+        max_age_seconds=set_to, clock=lambda: random_bundle.CUTOFF + age
+    )
+    scored = self.ask(service, keys=['u0003', 'nobody'])
     np.testing.assert_allclose(
         scored.scores[: small_service.ITEMS],
         small_service.expected(0, 0),

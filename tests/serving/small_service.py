@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+import time
 from unittest import mock
 
 from absl.testing import parameterized
@@ -43,7 +44,7 @@ class ServiceTestCase(parameterized.TestCase):
   def publish(self, seed, **changes):
     return random_bundle.publish(self.store, seed, **changes)
 
-  def serve(self, **settings):
+  def serve(self, *, clock=time.time, **settings):
     """Returns a service; its store answers before the first request."""
     service = service_lib.Service(
         self.root,
@@ -51,6 +52,7 @@ class ServiceTestCase(parameterized.TestCase):
             store=self.store, deadline_seconds=10.0, max_entities=2, **settings
         ),
         metrics_lib.Metrics(self.registry),
+        clock=clock,
     )
     self.addCleanup(service.close)
     return service
