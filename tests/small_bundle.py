@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from limaml_jax import cells
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.export import program
@@ -104,6 +105,35 @@ def items(table: dataset.TaskTable) -> writing.Known:
       np.asarray([item_key(n) for n in ids]),
       {name: events[name][first] for name in names},
   )
+
+
+def page_of_row() -> dict[int, str]:
+  """Returns a token for each row of the hashed feature."""
+  found = {}
+  for n in range(100):
+    found[cells.hashed_row(f'page {n}', NUM_BUCKETS)] = f'page {n}'
+  return found
+
+
+def to_log(
+    table: dataset.TaskTable, events: np.ndarray
+) -> dict[str, list]:
+  """Returns events of a task table, spelled as a log would."""
+  entity = np.repeat(np.arange(len(table.entity_keys)), np.diff(table.offsets))
+  pages = page_of_row()
+  features = {name: v[events] for name, v in table.event_features.items()}
+  return {
+      'user': table.entity_keys[entity[events]].tolist(),
+      'item': [item_key(n) for n in features['item_id']],
+      'time': table.timestamps[events].tolist(),
+      'liked': table.labels[events].astype(int).tolist(),
+      'colors': [
+          '|'.join(COLORS[n - 1] for n in cell if n > 0)
+          for cell in features['colors']
+      ],
+      'hour': [[None, 3.0, 6.0, 20.0][n] for n in features['hour']],
+      'page': [pages[n] for n in features['page']],
+  }
 
 
 def make(

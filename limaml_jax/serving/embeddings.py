@@ -14,6 +14,7 @@ from limaml_jax.store import lookup as lookup_lib
 
 _LOGGER = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0  # Before a store that failed is asked again.
+_MAX_SLOW = 3  # Lookups in a row, after which a store is left alone.
 _NUM_THREADS = 4
 
 OnFailure = Callable[[str], None]
@@ -42,15 +43,18 @@ class Embeddings:
     self._entity_type = entity_type
     self._deadline_seconds = deadline_seconds
     self._on_failure = on_failure
-    # A disk of this machine answers sooner than a thread would wake up.
     self._is_remote = '://' in address
+    # A disk of this machine answers sooner than a thread would wake up. If it
+    # does not, threads wait for it, and not the loop.
+    self._is_far = self._is_remote
     self._threads = concurrent.futures.ThreadPoolExecutor(
         _NUM_THREADS, thread_name_prefix='store'
     )
     self._opening = threading.Lock()
     self._reader: lookup_lib.Reader | None = None
     self._retry_at = 0.0
-    self._reason = ''
+    self._num_slow = 0
+    self._kind = self._reason = ''
 
   async def lookup(
       self, keys: Sequence[str], now: int
@@ -62,29 +66,31 @@ class Embeddings:
       now: UTC seconds that ages count to.
     """
     if time.monotonic() < self._retry_at:
-      self._on_failure('down')
+      self._on_failure(self._kind)
       return None
+    start = time.monotonic()
     try:
-      if not self._is_remote and self._reader is not None:
-        found = self._reader.lookup(keys, now=now)
-      else:
+      if self._is_far or self._reader is None:
         answer = asyncio.get_running_loop().run_in_executor(
             self._threads, self._ask, keys, now
         )
         found = await asyncio.wait_for(answer, self._deadline_seconds)
+      else:
+        found = self._reader.lookup(keys, now=now)
     except TimeoutError:
       self._fail('slow', f'no answer within {self._deadline_seconds} s')
-    except errors.InputError as error:
-      self._fail('down', str(error))
+      return None
     except Exception as error:  # pylint: disable=broad-except
       # No request fails for the store, not even for what nobody thought of.
-      self._fail('down', f'{type(error).__name__}: {error}')
-    else:
-      if self._reason:
-        self._reason = ''
-        _LOGGER.warning('store: answers again')
-      return found
-    return None
+      self._fail('down', _in_words(error))
+      return None
+    is_late = time.monotonic() - start > self._deadline_seconds
+    self._is_far = self._is_remote or is_late
+    self._num_slow = 0
+    if self._reason:
+      self._reason = ''
+      _LOGGER.warning('store: answers again')
+    return found
 
   def keys(self, prefix: str, limit: int) -> list[str]:
     """Returns the first keys that begin so, if that is quick to say.
@@ -97,16 +103,16 @@ class Embeddings:
       return []
     try:
       return self._reader.keys(prefix, limit=limit)
-    except errors.InputError as error:
-      self._fail('down', str(error))
+    except Exception as error:  # pylint: disable=broad-except
+      self._fail('down', _in_words(error))
       return []
 
   def open(self) -> None:
     """Opens the store before the first request; it may be down."""
     try:
       self._ask([], 0)
-    except errors.InputError as error:
-      self._fail('down', str(error))
+    except Exception as error:  # pylint: disable=broad-except
+      self._fail('down', _in_words(error))
 
   def close(self) -> None:
     """Lets go of the store."""
@@ -123,10 +129,21 @@ class Embeddings:
 
   def _fail(self, kind: str, reason: str) -> None:
     """Leaves the store alone for a moment; says once why."""
-    self._retry_at = time.monotonic() + _RETRY_SECONDS
+    self._kind = kind
     self._on_failure(kind)
+    self._num_slow += kind == 'slow'
+    if kind == 'slow' and self._num_slow < _MAX_SLOW:
+      return  # Everybody is late once.
+    self._num_slow = 0
+    self._retry_at = time.monotonic() + _RETRY_SECONDS
     if reason != self._reason:
       self._reason = reason
       _LOGGER.warning(
           'store: %s; default embeddings stand in until it answers', reason
       )
+
+
+def _in_words(error: Exception) -> str:
+  if isinstance(error, errors.InputError):
+    return str(error)
+  return f'{type(error).__name__}: {error}'

@@ -129,7 +129,7 @@ class Metrics:
   def _show(self) -> None:
     """Has all stand there before there is something to count."""
     self._snapshot_age.set_function(self._age)
-    for reason in ('down', 'slow'):
+    for reason in ('down', 'slow', 'corrupt'):
       self._failures.labels(reason)
     for outcome in ('served', 'refused'):
       self._reloads.labels(outcome)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from limaml_jax import errors
 from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.bundle import reading
 from limaml_jax.serving import batcher as batcher_lib
@@ -60,7 +59,7 @@ class _Joined(NamedTuple):
 
   packed: columns_lib.Packed
   num_unknown: int
-  error: errors.InputError | None
+  error: Exception | None
 
 
 class _Matched(NamedTuple):
@@ -135,7 +134,7 @@ class Service:
 
   async def _score_all(
       self, batch: Sequence[_Asked]
-  ) -> list[Scored | errors.InputError]:
+  ) -> list[Scored | Exception]:
     """Scores requests with one snapshot and one version."""
     start = time.perf_counter()
     keys = [key for asked in batch for key in asked.request.entities]
@@ -178,6 +177,11 @@ class Service:
     statuses = found.statuses
     if limit:
       statuses[(found.ages > limit) & (statuses == _PRESENT)] = _STALE
+    corrupt = ~np.isfinite(found.vectors).all(axis=1)
+    if corrupt.any():
+      self._metrics.store_failed('corrupt')
+      found.vectors[corrupt] = loaded.bundle.default
+      statuses[corrupt], found.ages[corrupt] = _UNAVAILABLE, -1
     return _Matched(loaded, found.vectors, statuses, found.ages, snapshot)
 
 
@@ -185,13 +189,14 @@ def _join(bundle: reading.Bundle, request: request_lib.Request) -> _Joined:
   """Returns the features of a request; no rows if one does not fit."""
   try:
     return _Joined(*features.join(bundle, request), None)
-  except errors.InputError as error:
+  except Exception as error:  # pylint: disable=broad-except
+    # Whatever it is, it is no business of others in the batch.
     return _Joined(bundle.columns.blank(0), 0, error)
 
 
 def _run(
     matched: _Matched, batch: Sequence[_Asked], joined: Sequence[_Joined]
-) -> list[Scored | errors.InputError]:
+) -> list[Scored | Exception]:
   """Scores all requests in one run, and tells them apart again."""
   bundle, runner = matched.loaded
   starts = _starts([len(asked.request.entities) for asked in batch])

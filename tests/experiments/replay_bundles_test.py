@@ -16,7 +16,6 @@ from experiments.replay import contender as contender_lib
 from experiments.replay import impressions as impressions_lib
 from experiments.replay import replaying
 from experiments.replay import verdict
-from limaml_jax import cells
 from limaml_jax import errors
 from limaml_jax.evaluation import replay as evaluation
 from limaml_jax.store import lookup
@@ -68,33 +67,6 @@ _RULE = verdict.Rule(0.001, 0.001, False)
 _DAY = 86400
 
 
-def page_of_row():
-  """Returns a token for each row of the hashed feature."""
-  found = {}
-  for n in range(100):
-    found[cells.hashed_row(f'page {n}', small_bundle.NUM_BUCKETS)] = f'page {n}'
-  return found
-
-
-def to_log(table, events):
-  """Returns events of a task table, spelled as a log would."""
-  entity = np.repeat(np.arange(len(table.entity_keys)), np.diff(table.offsets))
-  pages = page_of_row()
-  features = {name: v[events] for name, v in table.event_features.items()}
-  return {
-      'user': table.entity_keys[entity[events]].tolist(),
-      'item': [small_bundle.item_key(n) for n in features['item_id']],
-      'time': table.timestamps[events].tolist(),
-      'liked': table.labels[events].astype(int).tolist(),
-      'colors': [
-          '|'.join(small_bundle.COLORS[n - 1] for n in cell if n > 0)
-          for cell in features['colors']
-      ],
-      'hour': [[None, 3.0, 6.0, 20.0][n] for n in features['hour']],
-      'page': [pages[n] for n in features['page']],
-  }
-
-
 class ReplayTest(parameterized.TestCase):
 
   @classmethod
@@ -126,14 +98,16 @@ class ReplayTest(parameterized.TestCase):
   def write_log(self, columns=None, schema=_SCHEMA, **changes):
     self.log_dir = pathlib.Path(self.create_tempdir().full_path)
     (self.log_dir / 'schema.toml').write_text(schema)
-    columns = columns or to_log(self.made.line.table, self.rows.event)
+    columns = columns or small_bundle.to_log(
+        self.made.line.table, self.rows.event
+    )
     columns = columns | changes
     pq.write_table(pa.table(columns), self.log_dir / 'log.parquet')
     return log_input.find(str(self.log_dir / 'schema.toml'), [], None)
 
   def later(self, seconds):
     """Returns the log moved to so long after the snapshot."""
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     return columns | {
         'time': [self.made.cutoff + seconds + n for n in columns['time']]
     }
@@ -186,7 +160,7 @@ class ReplayTest(parameterized.TestCase):
     )
 
   def test_the_log_wins_over_what_the_bundle_knows_of_an_item(self):
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     _, as_known = self.replay(self.write_log(columns))
     others = ['red|blue' for _ in columns['colors']]
     _, as_logged = self.replay(self.write_log(columns, colors=others))
@@ -197,7 +171,7 @@ class ReplayTest(parameterized.TestCase):
       ('category', 'page'), ('number', 'hour'), ('list', 'colors')
   )
   def test_an_empty_cell_is_unknown(self, name):
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     empty = pa.array([None] * len(columns['user']), pa.string())
     if name == 'hour':
       empty = empty.cast(pa.float64())
@@ -213,7 +187,7 @@ class ReplayTest(parameterized.TestCase):
       )
 
   def test_bad_rows_are_left_out_and_counted(self):
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     columns['liked'][3] = 7
     columns['user'][5] = None
     read, replayed = self.replay(self.write_log(columns), reject=0.1)
@@ -224,13 +198,13 @@ class ReplayTest(parameterized.TestCase):
     )
 
   def test_too_many_bad_rows_are_an_error(self):
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     columns['liked'][3] = 7
     with self.assertRaisesRegex(errors.InputError, 'row 4: label .* is .7'):
       self.replay(self.write_log(columns))
 
   def test_start_is_in_and_stop_is_out(self):
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     _, start, *_, last = sorted(set(columns['time']))
     _, replayed = self.replay(self.write_log(columns), start=start, stop=last)
     expected = [n for n in columns['time'] if start <= n < last]
@@ -238,7 +212,7 @@ class ReplayTest(parameterized.TestCase):
     self.assertCountEqual(replayed.times.tolist(), expected)
 
   def test_limit_takes_the_earliest(self):
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     _, replayed = self.replay(self.write_log(columns), limit=7)
     self.assertCountEqual(replayed.times.tolist(), sorted(columns['time'])[:7])
 
@@ -275,7 +249,7 @@ class ReplayTest(parameterized.TestCase):
     settings = json.loads(path.read_text())
     settings['parameters']['extra']['max_age_seconds'] = 10 * _DAY
     path.write_text(json.dumps(settings))
-    columns = to_log(self.made.line.table, self.rows.event)
+    columns = small_bundle.to_log(self.made.line.table, self.rows.event)
     columns['time'] = [self.made.cutoff + _DAY for _ in columns['time']]
     columns['time'][0] = self.made.cutoff + 11 * _DAY
     _, replayed = self.replay(self.write_log(columns), root)

@@ -1,13 +1,13 @@
 """Runtime: a bundle as a model of MLServer."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pathlib
 
 import jax
 import mlserver
-from mlserver import errors as mlserver_errors
 from mlserver import types as mlserver_types
 from mlserver import utils as mlserver_utils
 
@@ -25,8 +25,27 @@ _LOGGER = logging.getLogger(__name__)
 class Runtime(explore.Explorable, mlserver.MLModel):
   """What `mlserver start BUNDLE` runs."""
 
+  service: service_lib.Service
+
+  def __init__(self, settings: mlserver.ModelSettings):
+    """Opens nothing yet; see `MLModel`."""
+    super().__init__(settings)
+    self._opened = contextlib.ExitStack()
+
   async def load(self) -> bool:
-    """Opens and compiles the bundle; see `MLModel`."""
+    """Opens and compiles the bundle; see `MLModel`.
+
+    Raises:
+      SystemExit: if it cannot be served; says why in one line. MLServer would
+        end, too, but as if all were well.
+    """
+    try:
+      await self._load()
+    except errors.InputError as error:
+      raise SystemExit(f'error: {error}') from error
+    return True
+
+  async def _load(self) -> None:
     # One request at a time is computed: to hand it to another thread is slow.
     jax.config.update('jax_cpu_enable_async_dispatch', False)
     root = pathlib.Path(await mlserver_utils.get_model_uri(self.settings))
@@ -39,19 +58,19 @@ class Runtime(explore.Explorable, mlserver.MLModel):
     self.service = await asyncio.to_thread(
         service_lib.Service, root, settings, self._metrics
     )
+    self._opened.callback(self.service.close)
     if settings.explore:
       self.explorer = explorer_lib.Explorer(self.service)
     self._describe()
     # A full collection walks over what jax has made: 60 ms in some request.
     gc.collect()
     gc.freeze()
-    self._watcher = asyncio.create_task(self._watch())
-    return True
+    watcher = asyncio.create_task(self._watch())
+    self._opened.callback(watcher.cancel)
 
   async def unload(self) -> bool:
     """Lets go of everything; see `MLModel`."""
-    self._watcher.cancel()
-    self.service.close()
+    self._opened.close()
     return True
 
   async def metadata(self) -> mlserver_types.MetadataModelResponse:
@@ -65,23 +84,6 @@ class Runtime(explore.Explorable, mlserver.MLModel):
         expires=manifest.expires,
     )
     return response
-
-  async def predict(
-      self, payload: mlserver_types.InferenceRequest
-  ) -> mlserver_types.InferenceResponse:
-    """Scores a request; see `MLModel`."""
-    try:
-      scored, outputs = await self.score(list(map(_tensor, payload.inputs)))
-    except errors.InputError as error:
-      raise mlserver_errors.InferenceError(str(error)) from error
-    return mlserver_types.InferenceResponse.model_construct(
-        model_name=self.name,
-        model_version=self.version,
-        parameters=mlserver_types.Parameters.model_construct(
-            fingerprint=scored.fingerprint, bundle_version=scored.version
-        ),
-        outputs=[_output(output) for output in outputs],
-    )
 
   async def score(
       self, given: list[tensors.Tensor]
@@ -111,27 +113,11 @@ class Runtime(explore.Explorable, mlserver.MLModel):
         if await asyncio.to_thread(self.service.versions.poll):
           self._describe()
           self._metrics.reloaded('served')
+          # What the last version was made of is let go of.
+          gc.unfreeze()
           gc.collect()
           gc.freeze()
       except Exception as error:  # pylint: disable=broad-except
         self._metrics.reloaded('refused')
         _LOGGER.error('a new version is not served: %s', error)
 
-
-def _tensor(given: mlserver_types.RequestInput) -> tensors.Tensor:
-  return tensors.Tensor(
-      name=given.name,
-      datatype=str(getattr(given.datatype, 'value', given.datatype)),
-      shape=given.shape,
-      data=tensors.flat(given.data.root),
-  )
-
-
-def _output(output: tensors.Output) -> mlserver_types.ResponseOutput:
-  data = output.data if isinstance(output.data, list) else output.data.tolist()
-  return mlserver_types.ResponseOutput.model_construct(
-      name=output.name,
-      datatype=output.datatype,
-      shape=output.shape,
-      data=mlserver_types.TensorData.model_construct(root=data),
-  )
