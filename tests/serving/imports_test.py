@@ -16,6 +16,7 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
+from tests import ports
 from tests import random_bundle
 from tests import small_bundle
 
@@ -159,12 +160,10 @@ class FreshEnvironmentTest(absltest.TestCase):
 
   def start_server(self, directory, store):
     """Starts `mlserver start`; returns the port of REST."""
-    from tests.store import redis_server
-
-    ports = tuple(redis_server.free_port() for _ in range(3))
+    chosen = ports.free_ports(3)
     small_bundle.write_settings(
         small_bundle.SmallBundle(directory / 'bundle', store, None, None),
-        ports,
+        tuple(chosen),
         deadline_seconds=5,
     )
     process = subprocess.Popen(
@@ -176,7 +175,7 @@ class FreshEnvironmentTest(absltest.TestCase):
     )
     self.addCleanup(process.wait)
     self.addCleanup(process.terminate)
-    return ports[0]
+    return chosen[0]
 
 
 if __name__ == '__main__':
