@@ -11,7 +11,7 @@ import numpy as np
 
 from limaml_jax.store import address
 from limaml_jax.store import snapshot
-from tests import random_bundle
+from tests import drawn_bundle
 from tests.serving import small_service
 
 _SECONDS_AT_MOST = 60
@@ -75,7 +75,7 @@ class ConcurrencyTest(small_service.ServiceTestCase):
       else:
         self.export(seed)
         service.versions.poll()
-        random_bundle.publish(self.store, seed)
+        drawn_bundle.publish(self.store, seed)
       self.await_answers(before + 2 * _NUM_TASKS)
 
   def await_answers(self, count):
