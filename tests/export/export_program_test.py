@@ -17,8 +17,8 @@ from tests import drawn_bundle
 _REPOSITORY = pathlib.Path(__file__).parents[2]
 _EXPORT = """
 import hashlib
-from tests.export import program_test
-print(hashlib.sha256(program_test.export()).hexdigest())
+from tests.export import export_program_test
+print(hashlib.sha256(export_program_test.export()).hexdigest())
 """
 
 
