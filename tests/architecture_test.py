@@ -181,6 +181,16 @@ class ImportRuleTest(parameterized.TestCase):
       self.assertContainsSubset(found, {'errors', 'config', 'overrides'})
 
 
+class NameTest(absltest.TestCase):
+
+  def test_no_two_tests_are_called_the_same(self):
+    # Their folders are no packages: pytest would mistake one for the other.
+    names = [path.name for path in python_files('tests')]
+    tests = [name for name in names if name.endswith('_test.py')]
+    self.assertGreater(len(tests), 40)
+    self.assertLen(set(tests), len(tests), msg=sorted(tests))
+
+
 class SizeTest(absltest.TestCase):
 
   def setUp(self):

@@ -16,8 +16,8 @@ from typing import Any
 import unittest
 import urllib.request
 
+from tests import ports
 from tests import small_bundle
-from tests.store import redis_server
 
 PATIENCE_SECONDS = 90  # Before a server that is not up is called broken.
 _REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -34,11 +34,11 @@ class Served:
       root: folder of the bundle.
       environment: added to that of this process.
     """
-    ports = json.loads((root / 'settings.json').read_text())
-    self.host = ports['host']
-    self.http_port = ports['http_port']
-    self.grpc_port = ports['grpc_port']
-    self.metrics_port = ports['metrics_port']
+    settings = json.loads((root / 'settings.json').read_text())
+    self.host = settings['host']
+    self.http_port = settings['http_port']
+    self.grpc_port = settings['grpc_port']
+    self.metrics_port = settings['metrics_port']
     self.lines: list[str] = []
     self._news = threading.Condition()
     self._has_ended = False
@@ -159,12 +159,10 @@ def serve(
   """
   skip_without_mlserver()
   root = pathlib.Path(root)
-  ports = {
-      f'{name}_port': redis_server.free_port()
-      for name in ('http', 'grpc', 'metrics')
-  }
+  names = ('http_port', 'grpc_port', 'metrics_port')
+  chosen = dict(zip(names, ports.free_ports(3), strict=True))
   with _edited(root / 'settings.json') as fields:
-    fields |= ports | dict(settings or {})
+    fields |= chosen | dict(settings or {})
     arguments = fields.setdefault('model_repository_implementation_args', {})
     arguments |= access or {}
   with _edited(root / 'model-settings.json') as fields:

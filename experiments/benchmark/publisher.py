@@ -3,13 +3,16 @@ r"""Publisher: snapshot after snapshot, each of another model than the last.
     python -m experiments.benchmark.publisher BUNDLE STORE REQUESTS OUTPUT \
         PERIOD
 
-publishes at once and then every PERIOD seconds, until its input ends. Before it
-publishes a version, it leaves the scores of all requests of the JSON file
+publishes at once; from the first line of its input on every PERIOD seconds,
+until its input ends. Each further line makes it export the first model again.
+It prints a line for each snapshot and each version of the bundle. Before it
+publishes a snapshot, it leaves the scores of all requests of the JSON file
 REQUESTS in OUTPUT/<version>.npy, and those of default embeddings in
 OUTPUT/<model>.npy: whoever reads can tell which snapshot and which model an
 answer is from, and that it is of no others.
 """
 
+import itertools
 import json
 import pathlib
 import select
@@ -43,11 +46,9 @@ def main(
     _save(kept / f'{model.fingerprint}.npy', model.score(None))
   backend = address.open_backend(store)
   rng = np.random.default_rng(0)
-  turn = 0
-  while True:
+  for turn in itertools.count():
     start = time.monotonic()
     model = models[turn % len(models)]
-    turn += 1
     vectors = rng.normal(size=(asked['num_entities'], model.dimension))
     vectors = vectors.astype(np.float32)
     try:
@@ -57,12 +58,21 @@ def main(
       _save(kept / f'{manifest.version}.npy', model.score(vectors))
       snapshot.publish(backend, random_bundle.ENTITY_TYPE, manifest.version)
       snapshot.prune(backend, random_bundle.ENTITY_TYPE, keep=3)
-      print(manifest.version, flush=True)
+      print(f'snapshot {manifest.version}', flush=True)
     except errors.InputError as error:  # The store is down for a moment.
       print(f'not published: {error}', file=sys.stderr, flush=True)
+    if turn == 0:
+      if not sys.stdin.readline():
+        return
+      continue
     wait = max(start + float(period) - time.monotonic(), 0)
     if select.select([sys.stdin], [], [], wait)[0]:
-      return
+      if not sys.stdin.readline():
+        return
+      random_bundle.write_bundle(
+          root, num_items=asked['num_items'], seed=models[0].seed
+      )
+      print(f'bundle {directory.current(root)}', flush=True)
 
 
 class _Model:

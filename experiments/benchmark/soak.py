@@ -5,11 +5,14 @@ r"""Soaks the scoring service: hours of requests while everything else changes.
 serves two models from one bundle, their snapshots in a real Redis. Requests
 come at --soak_load of the peak, while every --soak_publish seconds a snapshot
 of the other model is published, and every --soak_restart seconds Redis is shut
-down and started again. Each answer is compared with what its snapshot and model
-make of the request. Prints a JSON line: requests, `failed`, `mixed` (scores
-that are not those of the snapshot and model they name), by status, memory and
-p99 against those of the quiet minute before. Exit status 1 if any request
-failed or was mixed.
+down and started again; at half time one of the models is exported again. Each
+answer is compared with what its snapshot and model make of the request. Prints
+a JSON line: requests, `failed`, `mixed` (scores that are not those of the
+snapshot and model they name), by status; how many snapshots, models and
+versions of the bundle answers were from, restarts and exports; memory and p99
+against those of the quiet minute before. Exit status 1 if any request failed or
+was mixed, if less happened than was to, and, from --soak_seconds=300 on, if
+memory grew by more than 2 % or p99 by more than half.
 """
 
 import asyncio
@@ -19,9 +22,6 @@ import functools
 import json
 import os
 import pathlib
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +36,8 @@ from experiments import progress
 from experiments.benchmark import load
 from experiments.benchmark import random_bundle
 from experiments.benchmark import served
+from experiments.benchmark import soak_verdict
+from experiments.benchmark import surroundings
 from limaml_jax import errors
 
 _SECONDS = flags.DEFINE_float('soak_seconds', 60.0, 'How long.')
@@ -49,43 +51,9 @@ _NUM_CANDIDATES = 100
 _NUM_REQUESTS = 200
 _NUM_MODELS = 2
 _PEAK_SECONDS = 5.0
+_QUIET_SECONDS = 60.0
 _TOLERANCE = 1e-6
 _SERVER_CORE, _LOAD_CORE = 0, 1
-
-
-class _Redis:
-  """A Redis that can be started again, and remembers."""
-
-  def __init__(self, directory: pathlib.Path):
-    self._directory = directory
-    with socket.create_server(('127.0.0.1', 0)) as free:
-      self._port = free.getsockname()[1]
-    self.address = f'redis://127.0.0.1:{self._port}/0'
-    self._process: subprocess.Popen | None = None
-
-  def start(self) -> None:
-    """Starts it, and waits until it answers."""
-    program = shutil.which('redis-server')
-    if program is None:
-      raise errors.InputError('soak: needs redis-server on PATH; install it')
-    self._process = subprocess.Popen(
-        [program, '--port', str(self._port), '--dir', str(self._directory),
-         '--save', '86400', '1', '--bind', '127.0.0.1'],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up:
-      with contextlib.suppress(OSError):
-        socket.create_connection(('127.0.0.1', self._port), 1).close()
-        return
-      time.sleep(0.05)
-    raise errors.InputError('soak: redis-server does not answer')
-
-  def stop(self) -> None:
-    """Shuts it down; what it holds is on disk then."""
-    if self._process is not None:
-      self._process.terminate()
-      self._process.wait()
 
 
 class _Checker:
@@ -94,6 +62,9 @@ class _Checker:
   def __init__(self, directory: pathlib.Path):
     self._directory = directory
     self.statuses: collections.Counter[str] = collections.Counter()
+    self.snapshots: set[str] = set()
+    self.models: set[str] = set()
+    self.bundles: set[str] = set()
     self.mixed = 0
 
   @functools.lru_cache(maxsize=8)  # noqa: B019
@@ -111,6 +82,10 @@ class _Checker:
     name = status[4:].decode()
     self.statuses[name] += 1
     model = response.parameters['fingerprint'].string_param
+    self.bundles.add(response.parameters['bundle_version'].string_param)
+    if name == 'PRESENT':
+      self.snapshots.add(snapshot[4:].decode())
+      self.models.add(model)
     # Whoever has no embedding has the default one of the model that scores.
     source = snapshot[4:].decode() if name == 'PRESENT' else model
     expected = self._expected(source)[number]
@@ -125,7 +100,7 @@ def main() -> None:
   """Soaks, and prints what came of it."""
   with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
     directory = pathlib.Path(name)
-    redis = _Redis(directory)
+    redis = surroundings.Redis(directory)
     redis.start()
     stack.callback(redis.stop)
     root = directory / 'bundle'
@@ -133,15 +108,24 @@ def main() -> None:
       random_bundle.write_bundle(root, num_items=_ITEMS.value, seed=seed)
     random_bundle.write_settings(root, redis.address)
     messages = _make_requests(directory)
-    stack.enter_context(_publishing(directory, root, redis))
-    server = stack.enter_context(
-        served.serve(root, served.GUARDED, core=_SERVER_CORE)
+    requests = str(directory / 'requests.json')
+    publisher = surroundings.Publisher(
+        str(root), redis.address, requests, name, str(_PUBLISH.value)
     )
-    os.sched_setaffinity(0, {_LOAD_CORE})
-    found = _soak(server, redis, messages, _Checker(directory))
+    try:
+      with served.serve(root, served.GUARDED, core=_SERVER_CORE) as server:
+        os.sched_setaffinity(0, {_LOAD_CORE})
+        found = _soak(server, redis, publisher, messages, _Checker(directory))
+    finally:
+      is_well, lines = publisher.end()
+  found['publisher'] = 'ran' if is_well else 'ended early'
+  found['exports'] = sum(line.startswith('bundle ') for line in lines)
   print(json.dumps(found))
-  if found['failed'] or found['mixed']:
-    raise errors.InputError('soak: requests failed or were mixed; see above')
+  periods = soak_verdict.Periods(
+      _SECONDS.value, _PUBLISH.value, _RESTART.value, _NUM_MODELS
+  )
+  if faults := soak_verdict.faults(found, periods):
+    raise errors.InputError(f'soak: {"; ".join(faults)}; see above')
 
 
 def _make_requests(directory: pathlib.Path) -> list[bytes]:
@@ -157,6 +141,7 @@ def _make_requests(directory: pathlib.Path) -> list[bytes]:
   entity_keys = [keys[n] for n in entities]
   text = json.dumps({
       'num_entities': len(keys),
+      'num_items': len(items),
       'entities': entities,
       'entity_keys': entity_keys,
       'candidates': candidates,
@@ -168,38 +153,21 @@ def _make_requests(directory: pathlib.Path) -> list[bytes]:
   ]
 
 
-@contextlib.contextmanager
-def _publishing(directory, root, redis):
-  """Runs the publisher, politely, from its first version until it is left."""
-  publisher = subprocess.Popen(
-      ['nice', '-n', '19', sys.executable, '-m',
-       'experiments.benchmark.publisher', str(root), redis.address,
-       str(directory / 'requests.json'), str(directory), str(_PUBLISH.value)],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-  )  # fmt: skip
-  try:
-    if publisher.stdout is None or not publisher.stdout.readline():
-      raise errors.InputError('soak: the publisher ended; see above')
-    yield
-  finally:
-    publisher.communicate(timeout=120)  # Which ends its input.
-
-
-def _soak(server, redis, messages, checker) -> dict[str, object]:
+def _soak(server, redis, publisher, messages, checker) -> dict[str, object]:
   """Returns what came of it."""
   taken = load.closed_loop(
       server.grpc, messages, concurrency=8, seconds=_PEAK_SECONDS
   )
   peak = len(taken) / _PEAK_SECONDS
   rate = _LOAD.value * peak
-  quiet_seconds = min(_PUBLISH.value / 2, _SECONDS.value)
+  quiet_seconds = min(_QUIET_SECONDS, _SECONDS.value / 4)
   quiet = load.open_loop(
       server.grpc, messages, rate=rate, seconds=quiet_seconds
   )
   before = server.resident_bytes()
-  seconds, failed = asyncio.run(
-      _send(server.grpc, messages, rate, checker, redis)
+  publisher.tell()
+  seconds, failed, restarts = asyncio.run(
+      _send(server.grpc, messages, rate, checker, redis, publisher)
   )
   after = server.resident_bytes()
   quantile = lambda values: float(np.percentile(values, 99)) * 1e3
@@ -210,6 +178,10 @@ def _soak(server, redis, messages, checker) -> dict[str, object]:
       'failed': failed,
       'mixed': checker.mixed,
       'statuses': dict(checker.statuses),
+      'snapshots': len(checker.snapshots),
+      'models': len(checker.models),
+      'bundles': len(checker.bundles),
+      'restarts': restarts,
       'memory_mb': [round(before / 2**20), round(after / 2**20)],
       'memory_ratio': round(after / before, 4),
       'quiet_p99_ms': round(quantile(quiet), 3),
@@ -218,8 +190,11 @@ def _soak(server, redis, messages, checker) -> dict[str, object]:
   }
 
 
-async def _send(address, messages, rate, checker, redis):
-  """Returns the seconds of each request, and how many failed."""
+async def _send(address, messages, rate, checker, redis, publisher):
+  """Returns the seconds of each request, and how many failed; restarts.
+
+  Ends early if the publisher does, or Redis does not come up again.
+  """
   taken: list[float] = []
   failed = 0
 
@@ -234,7 +209,8 @@ async def _send(address, messages, rate, checker, redis):
     taken.append(time.perf_counter() - due)
     checker.check(number, pb.ModelInferResponse.FromString(answer))
 
-  restarts = asyncio.create_task(_restart_again_and_again(redis))
+  over = asyncio.Event()
+  restarts = asyncio.create_task(_restart_again_and_again(redis, over))
   async with aio.insecure_channel(address) as channel:
     call = channel.unary_unary(load.METHOD)
     start = time.perf_counter()
@@ -246,14 +222,23 @@ async def _send(address, messages, rate, checker, redis):
           if (pause := due - time.perf_counter()) > 0:
             await asyncio.sleep(pause)
           tasks.create_task(ask(call, n % len(messages), due))
+          if n == total // 2:
+            publisher.tell()
           if n % 1000 == 0:
             update(n, total)
-  restarts.cancel()
-  return np.asarray(taken), failed
+            if restarts.done() or not publisher.is_running():
+              break
+  over.set()
+  return np.asarray(taken), failed, await restarts
 
 
-async def _restart_again_and_again(redis) -> None:
+async def _restart_again_and_again(redis, over) -> int:
+  """Returns how often, when it is over."""
+  number = 0
   while True:
-    await asyncio.sleep(_RESTART.value)
+    with contextlib.suppress(TimeoutError):
+      await asyncio.wait_for(over.wait(), _RESTART.value)
+      return number
     await asyncio.to_thread(redis.stop)
     await asyncio.to_thread(redis.start)
+    number += 1

@@ -17,7 +17,7 @@ from limaml_jax import errors
 from limaml_jax.bundle import directory
 from limaml_jax.bundle import manifest as manifest_lib
 from limaml_jax.bundle import reading
-from tests import random_bundle
+from tests import drawn_bundle
 from tests import small_bundle
 
 _FILES = (
@@ -33,7 +33,7 @@ class ReadingTest(parameterized.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.made = pathlib.Path(cls.enter_temporary()) / 'bundle'
-    random_bundle.write(cls.made, random_bundle.make_model())
+    drawn_bundle.write(cls.made, drawn_bundle.make_model())
 
   @classmethod
   def enter_temporary(cls):
@@ -69,7 +69,7 @@ class ReadingTest(parameterized.TestCase):
 
   def test_all_is_read(self):
     bundle = reading.open_bundle(self.root)
-    model = random_bundle.make_model()
+    model = drawn_bundle.make_model()
     np.testing.assert_array_equal(bundle.default, model.default)
     self.assertEqual(bundle.manifest.fingerprint, 'model 0')
     self.assertEqual(bundle.columns.specs, tuple(model.half.specs))
@@ -83,7 +83,7 @@ class ReadingTest(parameterized.TestCase):
       self.assertEqual(rows, [*range(1, len(tokens) + 1), 0])
 
   def test_the_version_exported_last_is_read_unless_one_is_named(self):
-    random_bundle.write(self.root, random_bundle.make_model(1))
+    drawn_bundle.write(self.root, drawn_bundle.make_model(1))
     newest = reading.open_bundle(self.root)
     self.assertEqual(newest.manifest.fingerprint, 'model 1')
     older = reading.open_bundle(self.root, '00000001')

@@ -1,3 +1,4 @@
+import hashlib
 import pathlib
 
 from absl.testing import absltest
@@ -10,7 +11,7 @@ from limaml_jax.bundle import directory
 from limaml_jax.bundle import reading
 from limaml_jax.export import program
 from limaml_jax.export import writing
-from tests import random_bundle
+from tests import drawn_bundle
 from tests import small_bundle
 
 
@@ -19,8 +20,8 @@ class WritingTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.root = pathlib.Path(self.create_tempdir().full_path) / 'bundle'
-    self.model = random_bundle.make_model()
-    self.table, _, _ = random_bundle.parts()
+    self.model = drawn_bundle.make_model()
+    self.table, _, _ = drawn_bundle.parts()
 
   def write(self, **changes):
     arguments = {
@@ -65,7 +66,9 @@ class WritingTest(parameterized.TestCase):
     manifest = self.write()
     path = directory.version_path(self.root, manifest.version)
     files = {
-        str(file.relative_to(path)): random_bundle.digest(file.read_bytes())
+        str(file.relative_to(path)): hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
         for file in path.rglob('*')
         if file.is_file() and file.name != 'manifest.json'
     }

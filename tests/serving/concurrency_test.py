@@ -4,14 +4,13 @@ import asyncio
 import collections
 import contextlib
 import threading
-import time
 
 from absl.testing import absltest
 import numpy as np
 
 from limaml_jax.store import address
 from limaml_jax.store import snapshot
-from tests import random_bundle
+from tests import drawn_bundle
 from tests.serving import small_service
 
 _SECONDS_AT_MOST = 60
@@ -37,6 +36,7 @@ class ConcurrencyTest(small_service.ServiceTestCase):
     self.answers = whole_answers()
     self.seen = collections.Counter()
     self.wrong = []
+    self.news = threading.Condition()
     self.stop = threading.Event()
     self.export(0)
     self.publish(0)
@@ -49,10 +49,12 @@ class ConcurrencyTest(small_service.ServiceTestCase):
     known = self.answers[scored.fingerprint][: len(scored.scores)]
     is_whole = np.allclose(scored.scores, known, atol=1e-6)
     is_present = not scored.statuses.any()
-    if is_whole and is_present and len(scored.statuses) == num_keys:
-      self.seen[scored.fingerprint] += 1
-    else:
-      self.wrong.append(scored)
+    with self.news:
+      if is_whole and is_present and len(scored.statuses) == num_keys:
+        self.seen[scored.fingerprint] += 1
+      else:
+        self.wrong.append(scored)
+      self.news.notify_all()
 
   async def ask_on(self, service):
     request = self.request()
@@ -75,15 +77,14 @@ class ConcurrencyTest(small_service.ServiceTestCase):
       else:
         self.export(seed)
         service.versions.poll()
-        random_bundle.publish(self.store, seed)
+        drawn_bundle.publish(self.store, seed)
       self.await_answers(before + 2 * _NUM_TASKS)
 
   def await_answers(self, count):
-    give_up = time.monotonic() + _SECONDS_AT_MOST
-    while sum(self.seen.values()) < count and not self.wrong:
-      if time.monotonic() > give_up:
+    is_over = lambda: sum(self.seen.values()) >= count or self.wrong
+    with self.news:
+      if not self.news.wait_for(is_over, _SECONDS_AT_MOST):
         raise AssertionError('nobody answers')
-      time.sleep(0.001)
 
   def run_with(self, service, ask):
     """Has another thread's loop ask, and this one change what answers."""

@@ -6,6 +6,7 @@ The test of a fresh environment takes minutes and a package index:
 
 import importlib.util
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -16,9 +17,12 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
-from tests import random_bundle
+from tests import drawn_bundle
+from tests import ports
 from tests import small_bundle
 
+_REPOSITORY = pathlib.Path(__file__).parents[2]
+_ENVIRONMENT = os.environ | {'JAX_PLATFORMS': 'cpu'}
 _TRAINING = (
     'flax', 'optax', 'grain', 'orbax', 'tensorflow', 'tensorflow_datasets',
     'chex', 'pyarrow', 'duckdb', 'ibis', 'ml_collections', 'matplotlib',
@@ -69,8 +73,8 @@ class ImportsTest(absltest.TestCase):
     """Returns what a fresh process has imported with a module."""
     result = subprocess.run(
         [sys.executable, '-c', _IMPORT.replace('MODULE', module)],
-        cwd=random_bundle.REPOSITORY,
-        env=random_bundle.environment(),
+        cwd=_REPOSITORY,
+        env=_ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -118,8 +122,8 @@ class FreshEnvironmentTest(absltest.TestCase):
     directory = pathlib.Path(self.create_tempdir().full_path)
     site = self.make_environment(directory)
     store = f'lmdb:{directory / "store"}'
-    random_bundle.write(directory / 'bundle', random_bundle.make_model())
-    random_bundle.publish(store, seed=0)
+    drawn_bundle.write(directory / 'bundle', drawn_bundle.make_model())
+    drawn_bundle.publish(store, seed=0)
     port = self.start_server(directory, store)
     asked = subprocess.run(
         [sys.executable, '-c', _ASK, str(port)],
@@ -141,7 +145,7 @@ class FreshEnvironmentTest(absltest.TestCase):
     """Installs the requirements and copies the package; returns where."""
     self.python = directory / 'venv' / 'bin' / 'python'
     venv.create(directory / 'venv', with_pip=True)
-    requirements = random_bundle.REPOSITORY / 'requirements-serving.txt'
+    requirements = _REPOSITORY / 'requirements-serving.txt'
     installed = subprocess.run(
         [self.python, '-m', 'pip', 'install', '-q', '-r', requirements],
         capture_output=True, text=True, check=False,
@@ -151,7 +155,7 @@ class FreshEnvironmentTest(absltest.TestCase):
     self.assertEqual(installed.returncode, 0, installed.stderr[-2000:])
     (site,) = (directory / 'venv' / 'lib').glob('python*/site-packages')
     shutil.copytree(
-        random_bundle.REPOSITORY / 'limaml_jax',
+        _REPOSITORY / 'limaml_jax',
         site / 'limaml_jax',
         ignore=shutil.ignore_patterns('__pycache__'),
     )
@@ -159,24 +163,22 @@ class FreshEnvironmentTest(absltest.TestCase):
 
   def start_server(self, directory, store):
     """Starts `mlserver start`; returns the port of REST."""
-    from tests.store import redis_server
-
-    ports = tuple(redis_server.free_port() for _ in range(3))
+    chosen = ports.free_ports(3)
     small_bundle.write_settings(
         small_bundle.SmallBundle(directory / 'bundle', store, None, None),
-        ports,
+        tuple(chosen),
         deadline_seconds=5,
     )
     process = subprocess.Popen(
         [self.python.parent / 'mlserver', 'start', directory / 'bundle'],
         cwd=directory,
-        env=random_bundle.environment(),
+        env=_ENVIRONMENT,
         stdout=open(directory / 'log', 'wb'),
         stderr=subprocess.STDOUT,
     )
     self.addCleanup(process.wait)
     self.addCleanup(process.terminate)
-    return ports[0]
+    return chosen[0]
 
 
 if __name__ == '__main__':

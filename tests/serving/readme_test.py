@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import threading
 from absl.testing import absltest
 import pytest
 
+from tests import ports
 from tests.experiments import commands
 
 for _module in ('mlserver', 'tritonclient'):
@@ -43,14 +43,6 @@ def shape(text):
   return ' '.join(spaced.split())
 
 
-def free_ports(count):
-  sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
-  ports = [str(one.getsockname()[1]) for one in sockets]
-  for one in sockets:
-    one.close()
-  return ports
-
-
 class ReadmeTest(absltest.TestCase):
 
   @classmethod
@@ -72,7 +64,8 @@ class ReadmeTest(absltest.TestCase):
       result = commands.run(verb, *flags)
       if result.returncode:
         raise AssertionError(result.stderr[-3000:])
-    cls.ports = dict(zip(('8080', '8081', '8082'), free_ports(3), strict=True))
+    chosen = map(str, ports.free_ports(3))
+    cls.ports = dict(zip(('8080', '8081', '8082'), chosen, strict=True))
     (kind, text), *_ = section('README.md', 'Serving')
     *before, last = text.strip().splitlines()
     cls.exported = cls.run_block(kind, '\n'.join(before))

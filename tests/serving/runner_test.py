@@ -7,7 +7,7 @@ import numpy as np
 
 from limaml_jax.bundle import reading
 from limaml_jax.serving import runner as runner_lib
-from tests import random_bundle
+from tests import drawn_bundle
 
 _MAX_ENTITIES = 3
 
@@ -25,8 +25,8 @@ class RunnerTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     root = pathlib.Path(self.create_tempdir().full_path) / 'bundle'
-    self.model = random_bundle.make_model()
-    random_bundle.write(root, self.model)
+    self.model = drawn_bundle.make_model()
+    drawn_bundle.write(root, self.model)
     self.bundle = reading.open_bundle(root)
     self.program = mock.Mock(
         side_effect=runner_lib.compiled(self.bundle.program)
@@ -38,13 +38,13 @@ class RunnerTest(parameterized.TestCase):
       (1, (0, 1, 3, 4, 5, 15, 16, 17, 32, 33, 50)), (2, (1, 4, 17)), (3, (5,))
   )
   def test_padding_is_invisible(self, num_entities, sizes):
-    embeddings = random_bundle.draw_embeddings(num_entities, seed=1)
+    embeddings = drawn_bundle.draw_embeddings(num_entities, seed=1)
     for num_rows in sizes:
-      features, packed = random_bundle.draw_features(num_rows, seed=num_rows)
+      features, packed = drawn_bundle.draw_features(num_rows, seed=num_rows)
       rng = np.random.default_rng(num_rows)
       rows = rng.integers(0, num_entities, num_rows).astype(np.int32)
       scores = self.runner.score(embeddings, rows, packed)
-      expected = random_bundle.expected_scores(
+      expected = drawn_bundle.expected_scores(
           self.model, embeddings, rows, features
       )
       with self.subTest(num_rows):
@@ -61,9 +61,9 @@ class RunnerTest(parameterized.TestCase):
     self.assertLen(warm, 4)  # 1 and 3 entities, 4 and 16 rows.
     for num_entities in (1, 2, 3):
       for num_rows in (1, 4, 5, 16, 17, 40):
-        _, packed = random_bundle.draw_features(num_rows)
+        _, packed = drawn_bundle.draw_features(num_rows)
         self.runner.score(
-            random_bundle.draw_embeddings(num_entities, seed=1),
+            drawn_bundle.draw_embeddings(num_entities, seed=1),
             np.zeros(num_rows, np.int32),
             packed,
         )

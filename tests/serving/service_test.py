@@ -11,7 +11,7 @@ from limaml_jax.serving import request as request_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.store import snapshot
-from tests import random_bundle
+from tests import drawn_bundle
 from tests.serving import small_service
 
 _STATUS = lookup.Status
@@ -40,7 +40,7 @@ class ServiceTest(small_service.ServiceTestCase):
   def test_age_counts_from_the_watermark(self):
     self.export(0)
     self.publish(0)
-    service = self.serve(clock=lambda: random_bundle.CUTOFF + 500.75)
+    service = self.serve(clock=lambda: drawn_bundle.CUTOFF + 500.75)
     scored = self.ask(service)
     self.assertEqual(scored.ages.tolist(), [500])
 
@@ -106,7 +106,7 @@ class ServiceTest(small_service.ServiceTestCase):
       )
     self.assertAlmostEqual(
         self.metric('limaml_snapshot_age_seconds'),
-        time.time() - random_bundle.CUTOFF,
+        time.time() - drawn_bundle.CUTOFF,
         delta=30,
     )
 
@@ -123,7 +123,7 @@ class StaleTest(small_service.ServiceTestCase):
     self.export(0, max_age_seconds=exported)
     self.publish(0)
     service = self.serve(
-        max_age_seconds=set_to, clock=lambda: random_bundle.CUTOFF + age
+        max_age_seconds=set_to, clock=lambda: drawn_bundle.CUTOFF + age
     )
     scored = self.ask(service, keys=['u0003', 'nobody'])
     np.testing.assert_allclose(

@@ -15,7 +15,7 @@ from limaml_jax.serving import runner as runner_lib
 from limaml_jax.serving import service as service_lib
 from limaml_jax.serving import settings as settings_lib
 from limaml_jax.store import lookup
-from tests import random_bundle
+from tests import drawn_bundle
 from tests import small_bundle
 
 ITEMS = 5  # Candidates of each request.
@@ -37,12 +37,12 @@ class ServiceTestCase(parameterized.TestCase):
     self.registry = prometheus_client.CollectorRegistry()
 
   def export(self, seed, **changes):
-    return random_bundle.write(
-        self.root, random_bundle.make_model(seed), **changes
+    return drawn_bundle.write(
+        self.root, drawn_bundle.make_model(seed), **changes
     )
 
   def publish(self, seed, **changes):
-    return random_bundle.publish(self.store, seed, **changes)
+    return drawn_bundle.publish(self.store, seed, **changes)
 
   def serve(self, *, clock=time.time, **settings):
     """Returns a service; its store answers before the first request."""
@@ -78,7 +78,7 @@ class ServiceTestCase(parameterized.TestCase):
         scored.scores, expected(model, embeddings, key), atol=1e-6
     )
     self.assertEqual(
-        scored.fingerprint, random_bundle.make_model(model).fingerprint
+        scored.fingerprint, drawn_bundle.make_model(model).fingerprint
     )
 
 
@@ -90,15 +90,15 @@ def expected(model, embeddings=None, key='u0003'):
     embeddings: seed of those that it reads; None for the default one.
     key: of the entity.
   """
-  made = random_bundle.make_model(model)
+  made = drawn_bundle.make_model(model)
   vectors = made.default[None]
   if embeddings is not None:
-    row = random_bundle.entity_keys().index(key)
-    vectors = random_bundle.draw_embeddings(30, embeddings)[[row]]
-  table = random_bundle.parts()[0]
+    row = drawn_bundle.entity_keys().index(key)
+    vectors = drawn_bundle.draw_embeddings(30, embeddings)[[row]]
+  table = drawn_bundle.parts()[0]
   items = small_bundle.items(table)
   of_entity = {
-      name: values[random_bundle.entity_keys().index(key)]
+      name: values[drawn_bundle.entity_keys().index(key)]
       for name, values in table.entity_features.items()
   }
   where = [
@@ -114,4 +114,4 @@ def expected(model, embeddings=None, key='u0003'):
     else:
       features[spec.name] = np.zeros(ITEMS, np.int32)
   rows = np.zeros(ITEMS, np.int32)
-  return random_bundle.expected_scores(made, vectors, rows, features)
+  return drawn_bundle.expected_scores(made, vectors, rows, features)

@@ -21,6 +21,7 @@ from limaml_jax.store import record
 from limaml_jax.store import snapshot
 from limaml_jax.store.redis_store import connection
 from limaml_jax.store.redis_store import place
+from tests import ports
 from tests.store import conformance
 from tests.store import redis_server
 from tests.store import stamped
@@ -103,7 +104,7 @@ class ConnectionTest(FaultsTest):
          '-keyout', key, '-out', certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    port = redis_server.free_port()
+    port = ports.free_ports(1)[0]
     try:
       self.start(
           tls_port=str(port), tls_cert_file=certificate, tls_key_file=key,

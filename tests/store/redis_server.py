@@ -3,12 +3,13 @@
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import unittest
 
 import redis
+
+from tests import ports
 
 _BINARY = shutil.which('redis-server')
 _PATIENCE_SECONDS = 30  # Before a test calls a server that is not up broken.
@@ -36,7 +37,7 @@ class Server:
       )
     self.folder = pathlib.Path(folder)
     self.path = self.folder / 's'
-    self.port = free_port() if port or cluster else 0
+    self.port = ports.free_ports(1)[0] if port or cluster else 0
     self.url = f'unix://{self.path}'
     self.tcp_url = f'redis://127.0.0.1:{self.port}/0'
     self._options = {
@@ -49,7 +50,7 @@ class Server:
         **{name.replace('_', '-'): value for name, value in options.items()},
     }
     if cluster:
-      self._options['cluster-port'] = str(free_port())
+      self._options['cluster-port'] = str(ports.free_ports(1)[0])
     self._process = None
     self.start()
     if cluster:
@@ -104,8 +105,3 @@ class Server:
       if time.monotonic() > give_up:
         raise AssertionError('redis-server does not come up')
       time.sleep(0.02)
-
-
-def free_port():
-  with socket.create_server(('127.0.0.1', 0)) as listener:
-    return listener.getsockname()[1]

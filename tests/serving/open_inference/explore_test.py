@@ -3,14 +3,8 @@
 import asyncio
 import http.client
 import json
-import os
-import pathlib
 import shutil
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 import unittest
 from urllib import parse
 
@@ -30,6 +24,7 @@ from limaml_jax.serving import metrics as metrics_lib  # noqa: E402
 from limaml_jax.serving import request as request_lib  # noqa: E402
 from limaml_jax.serving import service as service_lib  # noqa: E402
 from limaml_jax.serving import settings as settings_lib  # noqa: E402
+from tests import served  # noqa: E402
 from tests import small_bundle  # noqa: E402
 
 _PATIENCE_SECONDS = 60
@@ -40,82 +35,39 @@ return [...document.querySelectorAll('#rows tr')].map((row) =>
 """
 
 
-def free_ports():
-  listeners = [socket.create_server(('127.0.0.1', 0)) for _ in range(3)]
-  ports = [listener.getsockname()[1] for listener in listeners]
-  for listener in listeners:
-    listener.close()
-  return ports
+def get(server, path, address='127.0.0.1', **headers):
+  """Returns status and body."""
+  connection = http.client.HTTPConnection(
+      address, server.http_port, timeout=30
+  )
+  named = {name.replace('_', '-'): value for name, value in headers.items()}
+  try:
+    connection.request('GET', path, headers=named)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+  finally:
+    connection.close()
 
 
-class Server:
-  """`mlserver start` on a small bundle."""
-
-  def __init__(self, made, *, token='', host='127.0.0.1', **extra):
-    ports = free_ports()
-    self.port = ports[0]
-    small_bundle.write_settings(made, ports, **extra)
-    path = made.root / 'settings.json'
-    settings = json.loads(path.read_text()) | {'host': host}
-    path.write_text(json.dumps(settings))
-    self._log = open(made.root / 'log', 'wb')
-    root = str(pathlib.Path(small_bundle.__file__).parents[1])
-    program = pathlib.Path(sys.executable).with_name('mlserver')
-    self._process = subprocess.Popen(
-        [program, 'start', made.root],
-        env=os.environ
-        | {'PYTHONPATH': root, 'JAX_PLATFORMS': 'cpu', 'LIMAML_TOKEN': token},
-        stdout=self._log,
-        stderr=subprocess.STDOUT,
-    )
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    while not self._is_ready():
-      if self._process.poll() is not None or time.monotonic() > give_up:
-        self.stop()
-        raise AssertionError((made.root / 'log').read_text()[-2000:])
-      time.sleep(0.1)
-
-  def stop(self):
-    self._process.terminate()
-    self._process.wait(_PATIENCE_SECONDS)
-    self._log.close()
-
-  def get(self, path, address='127.0.0.1', **headers):
-    """Returns status and body."""
-    connection = http.client.HTTPConnection(address, self.port, timeout=30)
-    named = {name.replace('_', '-'): value for name, value in headers.items()}
-    try:
-      connection.request('GET', path, headers=named)
-      answer = connection.getresponse()
-      return answer.status, answer.read()
-    finally:
-      connection.close()
-
-  def scores(self, entity, candidates):
-    """Returns the scores of candidates as any client gets them."""
-    tensor = lambda name, data: {
-        'name': name, 'datatype': 'BYTES', 'shape': [len(data)], 'data': data
-    }  # fmt: skip
-    body = {
-        'inputs': [tensor('entity', [entity]), tensor('candidates', candidates)]
-    }
-    connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=30)
-    try:
-      connection.request(
-          'POST', '/v2/models/limaml/infer', json.dumps(body),
-          {'content-type': 'application/json'},
-      )  # fmt: skip
-      answer = json.loads(connection.getresponse().read())
-    finally:
-      connection.close()
-    outputs = {one['name']: one['data'] for one in answer['outputs']}
-    return dict(zip(candidates, outputs['score'], strict=True))
-
-  def _is_ready(self):
-    try:
-      return self.get('/v2/health/ready')[0] == 200
-    except OSError:
-      return False
+def ask_scores(server, entity, candidates):
+  """Returns the scores of candidates as any client gets them."""
+  tensor = lambda name, data: {
+      'name': name, 'datatype': 'BYTES', 'shape': [len(data)], 'data': data
+  }  # fmt: skip
+  body = {
+      'inputs': [tensor('entity', [entity]), tensor('candidates', candidates)]
+  }
+  connection = http.client.HTTPConnection(server.http, timeout=30)
+  try:
+    connection.request(
+        'POST', '/v2/models/limaml/infer', json.dumps(body),
+        {'content-type': 'application/json'},
+    )  # fmt: skip
+    answer = json.loads(connection.getresponse().read())
+  finally:
+    connection.close()
+  outputs = {one['name']: one['data'] for one in answer['outputs']}
+  return dict(zip(candidates, outputs['score'], strict=True))
 
 
 def open_browser():
@@ -145,10 +97,8 @@ class PageTest(parameterized.TestCase):
     super().setUpClass()
     cls.browser = open_browser()
     cls.addClassCleanup(cls.browser.quit)
-    folder = cls.enterClassContext(tempfile.TemporaryDirectory())
-    cls.made = small_bundle.make(folder)
-    cls.server = Server(cls.made)
-    cls.addClassCleanup(cls.server.stop)
+    cls.made = cls.enterClassContext(served.temporary_bundle())
+    cls.server = cls.enterClassContext(served.serve(cls.made.root))
     # In the order of the table: of equal scores the first comes first.
     cls.items = sorted(small_bundle.items(cls.made.line.table).keys.tolist())
 
@@ -158,7 +108,7 @@ class PageTest(parameterized.TestCase):
 
   def open(self, fragment=''):
     self.browser.get('about:blank')
-    self.browser.get(f'http://127.0.0.1:{self.server.port}/explore{fragment}')
+    self.browser.get(f'http://{self.server.http}/explore{fragment}')
     self.wait("return document.documentElement.dataset.state === 'ready'")
 
   def wait(self, script):
@@ -206,7 +156,7 @@ class PageTest(parameterized.TestCase):
   def test_the_top_is_that_of_any_client(self):
     entity = self.made.keys[3]
     self.choose(entity)
-    own = self.server.scores(entity, self.items)
+    own = ask_scores(self.server, entity, self.items)
     default = self.default_scores(entity)
     by = lambda scores: sorted(scores, key=scores.get, reverse=True)
     expected, before = by(own)[:20], by(default)
@@ -294,11 +244,11 @@ class PageTest(parameterized.TestCase):
   )
   def test_is_refused(self, headers):
     for path in ('', '/model', '/entities', '/scores?entity=1'):
-      self.assertEqual(self.server.get(f'/explore{path}', **headers)[0], 403)
+      self.assertEqual(get(self.server, f'/explore{path}', **headers)[0], 403)
 
   def test_other_sites_make_it_compute_nothing(self):
     site = {'sec_fetch_site': 'cross-site'}
-    status, _ = self.server.get('/explore/scores?entity=1', **site)
+    status, _ = get(self.server, '/explore/scores?entity=1', **site)
     self.assertEqual(status, 403)
 
   @parameterized.parameters(
@@ -307,7 +257,7 @@ class PageTest(parameterized.TestCase):
       ('entities?limit=many', 'limit'),
   )
   def test_bad_questions_are_the_clients_errors(self, path, field):
-    status, body = self.server.get(f'/explore/{path}')
+    status, body = get(self.server, f'/explore/{path}')
     self.assertEqual(status, 400)
     self.assertStartsWith(json.loads(body)['error'], f'{field}: ')
 
@@ -315,28 +265,28 @@ class PageTest(parameterized.TestCase):
 class SettingsTest(absltest.TestCase):
 
   def start(self, **options):
-    made = small_bundle.make(self.create_tempdir().full_path)
-    server = Server(made, **options)
-    self.addCleanup(server.stop)
-    return server
+    made = self.enterContext(served.temporary_bundle())
+    return self.enterContext(served.serve(made.root, **options))
 
   def test_is_gone_when_it_is_switched_off(self):
-    server = self.start(explore=False)
-    self.assertEqual(server.get('/explore')[0], 404)
-    self.assertEqual(server.get('/explore/scores?entity=1')[0], 404)
+    server = self.start(extra={'explore': False})
+    self.assertEqual(get(server, '/explore')[0], 404)
+    self.assertEqual(get(server, '/explore/scores?entity=1')[0], 404)
 
   def test_a_token_guards_the_answers_and_not_the_page(self):
-    server = self.start(token='secret', host='0.0.0.0')
-    self.assertEqual(server.get('/explore')[0], 200)
-    self.assertEqual(server.get('/explore/model')[0], 401)
-    bearing = server.get('/explore/model', authorization='Bearer secret')
+    server = self.start(
+        settings={'host': '0.0.0.0'}, environment={'LIMAML_TOKEN': 'secret'}
+    )
+    self.assertEqual(get(server, '/explore')[0], 200)
+    self.assertEqual(get(server, '/explore/model')[0], 401)
+    bearing = get(server, '/explore/model', authorization='Bearer secret')
     self.assertEqual(bearing[0], 200)
     with self.subTest('no_other_machine_whatever_it_is_bound_to'):
       address = own_address()
       if address is None:
         self.skipTest('this machine has no address but its loopback')
       # From an address that is not loopback, by a name that is.
-      status, _ = server.get('/explore', address, host='localhost')
+      status, _ = get(server, '/explore', address, host='localhost')
       self.assertEqual(status, 403)
 
 

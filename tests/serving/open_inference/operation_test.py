@@ -1,5 +1,6 @@
 """A server whose store and bundle change, which speaks TLS, and which ends."""
 
+import dataclasses
 import http.client
 import json
 import pathlib
@@ -14,6 +15,7 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
+from limaml_jax.bundle import directory
 from tests import served
 from tests import small_bundle
 from tests import triton_grpc
@@ -114,14 +116,16 @@ class OperationTest(absltest.TestCase):
     root = self.bundle.root
     current = root / 'CURRENT'
     version = f'{int(current.read_text()) + 1:08d}'
-    old = root / 'versions' / current.read_text().strip()
-    new = root / 'versions' / version
     kept = current.read_text()
+    old = directory.version_path(root, kept.strip())
+    new = directory.version_path(root, version)
     subprocess.run(['cp', '-r', old, new], check=True)
-    manifest = json.loads((new / 'manifest.json').read_text())
-    manifest['version'] = version
-    (new / 'manifest.json').write_text(json.dumps(manifest))
-    with open(new / 'weights.npz', 'r+b') as weights:
+    # Whole, but for the weights: nothing else is to be refused.
+    manifest = dataclasses.replace(
+        directory.read_manifest(root, kept.strip()), version=version
+    )
+    (new / directory.MANIFEST).write_text(manifest.to_json())
+    with open(new / directory.WEIGHTS, 'r+b') as weights:
       weights.write(b'torn')
 
     def point():
@@ -131,6 +135,7 @@ class OperationTest(absltest.TestCase):
 
     try:
       self.while_asking(point)
+      self.assertRegex(self.server.log, 'is not served: .*weights.npz')
       self.assertEqual(ask(self.server)['score'], good['score'])
       refused = 'limaml_reloads_total{outcome="refused"}'
       self.assertEqual(self.server.metrics()[refused], 1)

@@ -5,8 +5,6 @@ drawn. Features are those of `small_bundle`, of every kind and owner.
 """
 
 import functools
-import hashlib
-import os
 import pathlib
 from typing import NamedTuple
 
@@ -24,7 +22,6 @@ from limaml_jax.training import assembly as assembly_lib
 from tests import small_bundle
 from tests.training import small_run
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 DIMENSION = 4
 CUTOFF = 1_700_000_000
 
@@ -78,15 +75,6 @@ def make_model(seed: int = 0) -> Model:
           config=config.model.global_block,
       ),
   )
-
-
-def digest(content: bytes) -> str:
-  return hashlib.sha256(content).hexdigest()
-
-
-def environment(**variables: str) -> dict[str, str]:
-  """Returns the environment of a process that imports this module."""
-  return os.environ | {'JAX_PLATFORMS': 'cpu'} | variables
 
 
 def draw_embeddings(count: int, seed: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 LIMAML_EXAMPLES sets how many; a long run:
 
   LIMAML_EXAMPLES=10000 python -m pytest \
-      tests/serving/open_inference/fuzz_test.py
+      tests/serving/open_inference/serving_fuzz_test.py
 """
 
 import collections

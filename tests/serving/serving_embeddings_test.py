@@ -10,11 +10,11 @@ from absl.testing import absltest
 import numpy as np
 
 from limaml_jax.serving import embeddings as embeddings_lib
-from tests import random_bundle
+from tests import drawn_bundle
 from tests.store import redis_server
 
 _PATIENCE_SECONDS = 20
-_NOW = random_bundle.CUTOFF + 60
+_NOW = drawn_bundle.CUTOFF + 60
 
 
 class EmbeddingsTestCase(absltest.TestCase):
@@ -52,7 +52,7 @@ class EmbeddingsTestCase(absltest.TestCase):
 
   def assert_first_model(self, found):
     np.testing.assert_array_equal(
-        found.vectors, random_bundle.draw_embeddings(2, seed=0)[1:]
+        found.vectors, drawn_bundle.draw_embeddings(2, seed=0)[1:]
     )
 
 
@@ -67,7 +67,7 @@ class LmdbTest(EmbeddingsTestCase):
     return self.path / 'user' / 'snapshots' / version / 'data.mdb'
 
   def test_what_is_published_is_found(self):
-    random_bundle.publish(self.store, seed=0)
+    drawn_bundle.publish(self.store, seed=0)
     made = self.make(self.store)
     made.open()
     found = self.look_up(made)
@@ -83,23 +83,23 @@ class LmdbTest(EmbeddingsTestCase):
     self.assertLen(logs.output, 1)
     self.assertIn('no snapshot is published', logs.output[0])
     self.assertGreater(self.failures['down'], 1)
-    random_bundle.publish(self.store, seed=0)
+    drawn_bundle.publish(self.store, seed=0)
     self.assert_first_model(self.await_answer(made))
 
   def test_a_corrupt_snapshot_is_no_error_and_mended_by_the_next(self):
-    random_bundle.publish(self.store, seed=0)
+    drawn_bundle.publish(self.store, seed=0)
     made = self.make(self.store)
     self.assert_first_model(self.await_answer(made))
-    version = random_bundle.publish(self.store, seed=1)
+    version = drawn_bundle.publish(self.store, seed=1)
     # Torn after it was published, and before it is read.
     os.truncate(self.snapshot_file(version), 4096)
     self.assertIsNone(self.look_up(made))
     self.assertEqual(self.failures, {'down': 1})
-    fixed = random_bundle.publish(self.store, seed=0)
+    fixed = drawn_bundle.publish(self.store, seed=0)
     self.assert_first_model(self.await_answer(made, fixed))
 
   def test_an_outage_is_logged_once_and_so_is_its_end(self):
-    random_bundle.publish(self.store, seed=0)
+    drawn_bundle.publish(self.store, seed=0)
     made = self.make(self.store)
     self.look_up(made)
     pointer = self.path / 'user' / 'CURRENT'
@@ -141,19 +141,19 @@ class RedisTest(EmbeddingsTestCase):
 
   def test_restarted(self):
     server = self.start()
-    random_bundle.publish(server.url, seed=0)
+    drawn_bundle.publish(server.url, seed=0)
     made = self.make(server.url)
     self.assert_first_model(self.await_answer(made))
     server.kill()
     self.assertIsNone(self.look_up(made))
     self.assertEqual(self.failures['down'], 1)
     server.start()
-    random_bundle.publish(server.url, seed=0)
+    drawn_bundle.publish(server.url, seed=0)
     self.assert_first_model(self.await_answer(made))
 
   def test_slow_the_default_stands_in_within_the_deadline(self):
     server = self.start()
-    random_bundle.publish(server.url, seed=0)
+    drawn_bundle.publish(server.url, seed=0)
     made = self.make(server.url, deadline_seconds=0.3)
     self.assert_first_model(self.await_answer(made))
     self.failures.clear()
@@ -172,7 +172,7 @@ class RedisTest(EmbeddingsTestCase):
 
   def test_a_pause_of_clients_is_slow(self):
     server = self.start()
-    random_bundle.publish(server.url, seed=0)
+    drawn_bundle.publish(server.url, seed=0)
     made = self.make(server.url, deadline_seconds=0.2)
     self.await_answer(made)
     server.admin().execute_command('CLIENT', 'PAUSE', 1000, 'ALL')
@@ -195,7 +195,7 @@ class RedisTest(EmbeddingsTestCase):
 
   def test_many_first_requests_open_one_reader(self):
     server = self.start()
-    random_bundle.publish(server.url, seed=0)
+    drawn_bundle.publish(server.url, seed=0)
     made = self.make(server.url)
     real = embeddings_lib.lookup_lib.Reader
     with mock.patch.object(
