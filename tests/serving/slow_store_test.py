@@ -15,7 +15,7 @@ from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
-from tests import random_bundle
+from tests import drawn_bundle
 from tests.serving import small_service
 
 _DEADLINE = 0.02
@@ -89,18 +89,18 @@ class ServiceTest(small_service.ServiceTestCase):
 
   def publish_broken(self):
     """Publishes embeddings, of which that of u0003 is no vector."""
-    keys = random_bundle.entity_keys()
-    vectors = random_bundle.draw_embeddings(len(keys), 0)
+    keys = drawn_bundle.entity_keys()
+    vectors = drawn_bundle.draw_embeddings(len(keys), 0)
     vectors[keys.index('u0003'), 1] = np.nan
     store = address.open_backend(self.store)
     manifest = snapshot.write(
         store,
         'user',
         [record.Chunk(keys, vectors, np.zeros(len(keys), np.int64))],
-        default_embedding=random_bundle.make_model(0).default,
-        fingerprint=random_bundle.make_model(0).fingerprint,
-        cutoff=random_bundle.CUTOFF,
-        created=random_bundle.CUTOFF,
+        default_embedding=drawn_bundle.make_model(0).default,
+        fingerprint=drawn_bundle.make_model(0).fingerprint,
+        cutoff=drawn_bundle.CUTOFF,
+        created=drawn_bundle.CUTOFF,
         finite=False,
     )
     store.publish('user', manifest.version)

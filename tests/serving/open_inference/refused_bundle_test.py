@@ -6,7 +6,7 @@ import pathlib
 from absl.testing import absltest
 
 from limaml_jax.bundle import directory
-from tests import random_bundle
+from tests import drawn_bundle
 from tests import served
 from tests import small_bundle
 
@@ -16,7 +16,7 @@ class RefusedBundleTest(absltest.TestCase):
   def test_ends_with_an_error_and_says_why_last(self):
     served.skip_without_mlserver()
     root = pathlib.Path(self.create_tempdir().full_path) / 'bundle'
-    version = random_bundle.write(root, random_bundle.make_model())
+    version = drawn_bundle.write(root, drawn_bundle.make_model())
     made = small_bundle.SmallBundle(root, 'lmdb:nowhere', None, None)
     small_bundle.write_settings(made, (8080, 8081, 8082))
     weights = directory.version_path(root, version) / directory.WEIGHTS
