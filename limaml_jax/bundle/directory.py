@@ -8,7 +8,8 @@
     score.jaxexport                 the global block, as a program
     weights.npz                     its parameters
     items/, entities/               what is known of each, by key
-    vocabularies/<feature>/         rows of tokens
+    vocabularies/<position>/        rows of tokens of the feature that the
+                                    manifest names there, e.g. 0000 the first
 
 A version is a zero-padded ascending integer, e.g. '00000003'.
 """
@@ -31,15 +32,26 @@ PROGRAM = 'score.jaxexport'
 WEIGHTS = 'weights.npz'
 ITEMS = 'items'
 ENTITIES = 'entities'
-VOCABULARIES = 'vocabularies'
 
 _VERSIONS = 'versions'
+_VOCABULARIES = 'vocabularies'
 _VERSION_PATTERN = re.compile(r'[0-9]{8,}')
 
 
 def version_path(root: pathlib.Path, version: str) -> pathlib.Path:
   """Returns the folder of a version."""
   return root / _VERSIONS / version
+
+
+def vocabulary(position: int) -> str:
+  """Returns the name of the table of a feature's tokens.
+
+  A feature may be called whatever a log calls it, which no file may be.
+
+  Args:
+    position: of the feature, in the manifest.
+  """
+  return f'{_VOCABULARIES}/{position:04d}'
 
 
 def pointer_path(root: pathlib.Path) -> pathlib.Path:

@@ -67,6 +67,9 @@ def open_bundle(
   _check_jax(path, manifest)
   columns = columns_lib.Columns(manifest.features)
   unknown_token = np.zeros((), TOKEN_ROW)
+  named = {
+      directory.vocabulary(i): spec for i, spec in enumerate(manifest.features)
+  }
   return Bundle(
       manifest=manifest,
       columns=columns,
@@ -78,11 +81,11 @@ def open_bundle(
           path, manifest, columns, directory.ENTITIES, 'entity'
       ),
       vocabularies={
-          name.rpartition('/')[2]: key_table.open_table(
-              path / name, count, TOKEN_ROW, unknown_token
+          spec.name: key_table.open_table(
+              path / name, manifest.tables[name], TOKEN_ROW, unknown_token
           )
-          for name, count in manifest.tables.items()
-          if name.startswith(directory.VOCABULARIES)
+          for name, spec in named.items()
+          if name in manifest.tables
       },
   )
 

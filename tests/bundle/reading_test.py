@@ -22,8 +22,9 @@ from tests import small_bundle
 
 _FILES = (
     'score.jaxexport', 'weights.npz', 'items/data.mdb', 'entities/data.mdb',
-    'vocabularies/item_id/data.mdb', 'vocabularies/colors/data.mdb',
-    'vocabularies/city/data.mdb',
+    # Of item_id, colors and city.
+    'vocabularies/0000/data.mdb', 'vocabularies/0001/data.mdb',
+    'vocabularies/0002/data.mdb',
 )  # fmt: skip
 
 
