@@ -81,9 +81,7 @@ def open_bundle(
           path, manifest, columns, directory.ENTITIES, 'entity'
       ),
       vocabularies={
-          spec.name: key_table.open_table(
-              path / name, manifest.tables[name], TOKEN_ROW, unknown_token
-          )
+          spec.name: _open_table(path, manifest, name, unknown_token)
           for name, spec in named.items()
           if name in manifest.tables
       },
@@ -171,6 +169,14 @@ def _open_owned(path, manifest, columns, name, owner):
   if name not in manifest.tables:
     return None
   unknown = columns.pack(owner, {}, 1)[0]
+  return _open_table(path, manifest, name, unknown)
+
+
+def _open_table(path, manifest, name, unknown):
   return key_table.open_table(
-      path / name, manifest.tables[name], columns.record(owner), unknown
+      path / name,
+      manifest.tables[name],
+      unknown.dtype,
+      unknown,
+      checksum=manifest.checksums.get(key_table.file_name(name), ''),
   )

@@ -83,6 +83,36 @@ class ReadingTest(parameterized.TestCase):
       rows = bundle.vocabularies[name].get([*tokens, 'no'])[0]['row'].tolist()
       self.assertEqual(rows, [*range(1, len(tokens) + 1), 0])
 
+  def open_both(self, change=lambda manifest: {}):
+    """Returns two versions, the second with changes of its manifest."""
+    first = reading.open_bundle(self.root)
+    version = random_bundle.write(self.root, random_bundle.make_model(1))
+    self.path = directory.version_path(self.root, version)
+    manifest = directory.read_manifest(self.root, version)
+    manifest = dataclasses.replace(manifest, **change(manifest))
+    (self.path / 'manifest.json').write_text(manifest.to_json())
+    return first, reading.open_bundle(self.root)
+
+  def test_versions_share_equal_tables(self):
+    first, second = self.open_both()
+    self.assertIsNot(first.weights, second.weights)
+    self.assertIs(first.items, second.items)
+    self.assertIs(first.entities, second.entities)
+    self.assertEqual(first.vocabularies, second.vocabularies)
+
+  def test_versions_share_no_table_whose_unknown_key_means_another(self):
+    first, second = self.open_both(lambda manifest: {
+        'features': tuple(
+            dataclasses.replace(spec, kind='multi_hot', max_values=1)
+            if spec.name == 'item_id' else spec
+            for spec in manifest.features
+        )
+    })  # fmt: skip
+    self.assertIsNot(first.items, second.items)
+    self.assertIs(first.entities, second.entities)
+    self.assertEqual(first.items.get(['no'])[0]['ids'][0, 0], 0)
+    self.assertEqual(second.items.get(['no'])[0]['ids'][0, 0], -1)
+
   def test_the_version_exported_last_is_read_unless_one_is_named(self):
     random_bundle.write(self.root, random_bundle.make_model(1))
     newest = reading.open_bundle(self.root)
