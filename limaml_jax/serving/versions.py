@@ -101,9 +101,9 @@ class Versions:
     stamp, refusal = _NO_STAMP, self._refusal
     try:
       stamp = self._read_stamp()
-      is_known = refusal is not None and refusal.stamp == stamp
-      if is_known and self._clock() < refusal.retry_at:
-        return False
+      if refusal and refusal.stamp == stamp:
+        if self._clock() < refusal.retry_at:
+          return False
       if stamp != self._stamp:
         self._load(stamp)
         return True
