@@ -22,7 +22,6 @@ pytest.importorskip('mlserver', reason='no mlserver: /explore IS NOT TESTED')
 webdriver = pytest.importorskip(
     'selenium.webdriver', reason='no selenium: /explore IS NOT TESTED'
 )
-import fastapi  # noqa: E402
 import prometheus_client  # noqa: E402
 from selenium.webdriver.common import keys as keys_lib  # noqa: E402
 from selenium.webdriver.support import ui  # noqa: E402
@@ -31,7 +30,6 @@ from limaml_jax.serving import metrics as metrics_lib  # noqa: E402
 from limaml_jax.serving import request as request_lib  # noqa: E402
 from limaml_jax.serving import service as service_lib  # noqa: E402
 from limaml_jax.serving import settings as settings_lib  # noqa: E402
-from limaml_jax.serving.open_inference import explore  # noqa: E402
 from tests import small_bundle  # noqa: E402
 
 _PATIENCE_SECONDS = 60
@@ -312,30 +310,6 @@ class PageTest(parameterized.TestCase):
     status, body = self.server.get(f'/explore/{path}')
     self.assertEqual(status, 400)
     self.assertStartsWith(json.loads(body)['error'], f'{field}: ')
-
-
-class OfThisMachineTest(parameterized.TestCase):
-
-  def ask(self, *headers, version='1.1'):
-    return explore.is_of_this_machine(fastapi.Request({
-        'type': 'http',
-        'http_version': version,
-        'client': ('127.0.0.1', 50000),
-        'headers': [(b'host', b'127.0.0.1:8080'), *headers],
-    }))
-
-  def test_a_browser_here_is(self):
-    self.assertTrue(self.ask())
-
-  @parameterized.parameters(
-      b'via', b'forwarded', b'x-forwarded-for', b'x-forwarded-host',
-      b'x-forwarded-proto', b'x-real-ip',
-  )  # fmt: skip
-  def test_what_a_proxy_adds_is_not(self, header):
-    self.assertFalse(self.ask((header, b'http')))
-
-  def test_a_proxy_that_adds_nothing_and_speaks_1_0_is_not(self):
-    self.assertFalse(self.ask(version='1.0'))
 
 
 class SettingsTest(absltest.TestCase):
