@@ -159,8 +159,10 @@ def open_table(
     status = os.stat(database.file_path(path))
   except OSError as error:
     raise database.corrupt(path, str(error), _ADVICE) from error
-  identity = (status.st_dev, status.st_ino)
-  content = (checksum, str(record), default.tobytes()) if checksum else identity
+  identity: tuple[Any, ...] = (status.st_dev, status.st_ino)
+  content = identity
+  if checksum:
+    content = (checksum, count, str(record), default.tobytes())
   table = _open.get(content) or _open.get(identity)
   if table is None:
     opened = database.open_read_only(path, count, advice=_ADVICE)
@@ -171,7 +173,7 @@ def open_table(
 
 def file_name(name: str) -> str:
   """Returns the path of the file of a table, given that of its folder."""
-  return str(database.file_path(pathlib.PurePath(name)))
+  return str(database.file_path(pathlib.Path(name)))
 
 
 def encode(key: str) -> bytes:
