@@ -12,6 +12,7 @@ from experiments.replay import impressions as impressions_lib
 from limaml_jax import errors
 from limaml_jax.data.log import event_time
 from limaml_jax.serving import request as request_lib
+from limaml_jax.store import address
 from limaml_jax.store import lookup
 
 MAX_ROWS = 2048  # Of one request.
@@ -43,7 +44,7 @@ class Contender:
 
   Attributes:
     root: folder of the bundle.
-    store: address.
+    store: address, for people: without any password.
     snapshot: version of the snapshot.
     cutoff: of the snapshot, UTC seconds.
     manifest: of the version of the bundle that scores.
@@ -61,7 +62,7 @@ class Contender:
     """
     self.root = pathlib.Path(root)
     settings = bundle_input.read_settings(self.root, store)
-    self.store = settings.store
+    self.store = address.open_backend(settings.store).address
     self._service = bundle_input.open_service(
         self.root,
         dataclasses.replace(
@@ -74,7 +75,7 @@ class Contender:
     )
     versions = self._service.versions
     with lookup.Reader(
-        self.store, versions.current.bundle.manifest.entity_type
+        settings.store, versions.current.bundle.manifest.entity_type
     ) as reader:
       found = reader.lookup([])
     self.snapshot, self.cutoff = found.version, found.cutoff

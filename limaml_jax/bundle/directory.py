@@ -8,7 +8,8 @@
     score.jaxexport                 the global block, as a program
     weights.npz                     its parameters
     items/, entities/               what is known of each, by key
-    vocabularies/<feature>/         rows of tokens
+    vocabularies/<position>/        rows of tokens of the feature that the
+                                    manifest names there, e.g. 0000 the first
 
 A version is a zero-padded ascending integer, e.g. '00000003'.
 """
@@ -31,15 +32,26 @@ PROGRAM = 'score.jaxexport'
 WEIGHTS = 'weights.npz'
 ITEMS = 'items'
 ENTITIES = 'entities'
-VOCABULARIES = 'vocabularies'
 
 _VERSIONS = 'versions'
+_VOCABULARIES = 'vocabularies'
 _VERSION_PATTERN = re.compile(r'[0-9]{8,}')
 
 
 def version_path(root: pathlib.Path, version: str) -> pathlib.Path:
   """Returns the folder of a version."""
   return root / _VERSIONS / version
+
+
+def vocabulary(position: int) -> str:
+  """Returns the name of the table of a feature's tokens.
+
+  A feature may be called whatever a log calls it, which no file may be.
+
+  Args:
+    position: of the feature, in the manifest.
+  """
+  return f'{_VOCABULARIES}/{position:04d}'
 
 
 def pointer_path(root: pathlib.Path) -> pathlib.Path:
@@ -115,14 +127,36 @@ def new_version(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
 
 
 def prune(root: pathlib.Path, keep: int) -> list[str]:
-  """Deletes all but the newest versions; returns those that it deleted.
+  """Deletes old versions; returns those that it deleted.
 
+  The newest ones stay, and the newest of each of the models exported last: the
+  snapshot that is published may be of another model than the newest versions.
   The current one stays, however old. A server that has one open keeps it.
+
+  Args:
+    root: of the bundle.
+    keep: how many versions, and how many models.
   """
-  doomed = [v for v in versions(root)[:-keep] if v != current(root)]
+  found = versions(root)
+  kept = {current(root), *found[-keep:], *_newest_of_models(root, keep)}
+  doomed = [version for version in found if version not in kept]
   for version in doomed:
     files.delete(version_path(root, version))
   return doomed
+
+
+def _newest_of_models(root: pathlib.Path, num_models: int) -> list[str]:
+  """Returns the newest version of each of the models exported last."""
+  newest: dict[str, str] = {}
+  for version in reversed(versions(root)):
+    try:
+      fingerprint = read_manifest(root, version).fingerprint
+    except errors.InputError:
+      continue  # Cannot be served.
+    newest.setdefault(fingerprint, version)
+    if len(newest) == num_models:
+      break
+  return list(newest.values())
 
 
 def read_manifest(

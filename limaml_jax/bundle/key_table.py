@@ -27,8 +27,9 @@ _ROWS_PER_SLICE = 65536
 _MAX_IN_MEMORY = 200_000  # Keys; some 200 bytes each.
 _ADVICE = 'export again'
 _DIGEST = b'\xff'  # Begins the digest of a key; no UTF-8 begins so.
-# (device, inode) of data.mdb -> open table: LMDB opens none twice.
-_open: 'weakref.WeakValueDictionary[tuple[int, int], KeyTable]' = (
+# (device, inode) of data.mdb -> open table: LMDB opens none twice. And what it
+# holds -> open table: versions of a bundle may have the same one.
+_open: 'weakref.WeakValueDictionary[tuple[Any, ...], KeyTable]' = (
     weakref.WeakValueDictionary()
 )
 
@@ -135,15 +136,21 @@ class KeyTable:
 
 
 def open_table(
-    path: pathlib.Path, count: int, record: np.dtype, default: np.ndarray
+    path: pathlib.Path,
+    count: int,
+    record: np.dtype,
+    default: np.ndarray,
+    *,
+    checksum: str = '',
 ) -> KeyTable:
-  """Opens a table.
+  """Opens a table, or returns an open one that holds the same.
 
   Args:
     path: of its folder.
     count: of its keys.
     record: type of its records.
     default: record of an unknown key, [].
+    checksum: of its file, which was found right; '' if it is not known.
 
   Raises:
     InputError: if it is absent, torn or not a table.
@@ -152,12 +159,21 @@ def open_table(
     status = os.stat(database.file_path(path))
   except OSError as error:
     raise database.corrupt(path, str(error), _ADVICE) from error
-  identity = (status.st_dev, status.st_ino)
-  table = _open.get(identity)
+  identity: tuple[Any, ...] = (status.st_dev, status.st_ino)
+  content = identity
+  if checksum:
+    content = (checksum, count, str(record), default.tobytes())
+  table = _open.get(content) or _open.get(identity)
   if table is None:
     opened = database.open_read_only(path, count, advice=_ADVICE)
     table = _open[identity] = KeyTable(opened, record, default)
+    _open[content] = table
   return table
+
+
+def file_name(name: str) -> str:
+  """Returns the path of the file of a table, given that of its folder."""
+  return str(database.file_path(pathlib.Path(name)))
 
 
 def encode(key: str) -> bytes:

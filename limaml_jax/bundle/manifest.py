@@ -10,7 +10,7 @@ from typing import Any
 from limaml_jax import errors
 from limaml_jax import types
 
-FORMAT = 1
+FORMAT = 2
 _CHECKSUM = 'checksum'  # Of the other fields, beside them.
 _ADVICE = 'run `python -m experiments.export` again'
 

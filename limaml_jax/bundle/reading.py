@@ -67,6 +67,9 @@ def open_bundle(
   _check_jax(path, manifest)
   columns = columns_lib.Columns(manifest.features)
   unknown_token = np.zeros((), TOKEN_ROW)
+  named = {
+      directory.vocabulary(i): spec for i, spec in enumerate(manifest.features)
+  }
   return Bundle(
       manifest=manifest,
       columns=columns,
@@ -78,11 +81,9 @@ def open_bundle(
           path, manifest, columns, directory.ENTITIES, 'entity'
       ),
       vocabularies={
-          name.rpartition('/')[2]: key_table.open_table(
-              path / name, count, TOKEN_ROW, unknown_token
-          )
-          for name, count in manifest.tables.items()
-          if name.startswith(directory.VOCABULARIES)
+          spec.name: _open_table(path, manifest, name, unknown_token)
+          for name, spec in named.items()
+          if name in manifest.tables
       },
   )
 
@@ -168,6 +169,14 @@ def _open_owned(path, manifest, columns, name, owner):
   if name not in manifest.tables:
     return None
   unknown = columns.pack(owner, {}, 1)[0]
+  return _open_table(path, manifest, name, unknown)
+
+
+def _open_table(path, manifest, name, unknown):
   return key_table.open_table(
-      path / name, manifest.tables[name], columns.record(owner), unknown
+      path / name,
+      manifest.tables[name],
+      unknown.dtype,
+      unknown,
+      checksum=manifest.checksums.get(key_table.file_name(name), ''),
   )

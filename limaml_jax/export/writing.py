@@ -20,6 +20,8 @@ from limaml_jax.export import program
 
 # jax promises newer releases to read an artefact for six months.
 VALID_SECONDS = 180 * 86400
+# Tensors of a request; see `open_inference.tensors`.
+_RESERVED = ('entity', 'candidates', 'num_candidates')
 
 
 class Known(NamedTuple):
@@ -77,8 +79,10 @@ def write(
     The manifest, which names the version.
 
   Raises:
-    InputError: if the disk refuses, or another process exports there.
+    InputError: if a feature cannot be given in a request, the disk refuses, or
+      another process exports there.
   """
+  _check_names(half.specs)
   root = pathlib.Path(root)
   columns = columns_lib.Columns(half.specs)
   with directory.new_version(root) as (path, version):
@@ -107,10 +111,19 @@ def write(
   return manifest
 
 
+def _check_names(specs: Sequence[types.FeatureSpec]) -> None:
+  for spec in specs:
+    if spec.name in _RESERVED:
+      raise errors.InputError(
+          f'feature {spec.name!r}: a request calls something else so; rename it'
+          ' in the schema, prepare and train again'
+      )
+
+
 def _write_vocabularies(path, columns, vocabularies) -> dict[str, int]:
   """Writes the rows of all tokens; returns their numbers by table."""
   tables = {}
-  for spec in columns.specs:
+  for i, spec in enumerate(columns.specs):
     if spec.kind not in ('categorical', 'multi_hot') or spec.hash_buckets:
       continue
     tokens = vocabularies.get(spec.name)
@@ -120,7 +133,7 @@ def _write_vocabularies(path, columns, vocabularies) -> dict[str, int]:
           ' pass the dataset that it was trained on'
       )
     if tokens:
-      name = f'{directory.VOCABULARIES}/{spec.name}'
+      name = directory.vocabulary(i)
       rows = np.zeros(len(tokens), reading.TOKEN_ROW)
       rows['row'] = np.arange(1, len(tokens) + 1)
       key_table.write(path / name, tokens, rows)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from limaml_jax import errors
+from limaml_jax.bundle import manifest as manifest_lib
 from limaml_jax.serving import request as request_lib
 from limaml_jax.serving import service as service_lib
 from limaml_jax.serving import versions as versions_lib
@@ -64,9 +65,12 @@ class Histogram(NamedTuple):
 
 
 class _Keys(NamedTuple):
-  """Keys of one version of the bundle."""
+  """Keys of one version of the bundle, by its whole manifest.
 
-  version: str
+  A bundle may have been deleted, and made anew from the first version on.
+  """
+
+  manifest: manifest_lib.Manifest | None
   candidates: list[str]
   examples: list[str]
 
@@ -77,7 +81,7 @@ class Explorer:
   def __init__(self, service: service_lib.Service):
     """Reads nothing yet."""
     self._service = service
-    self._keys = _Keys('', [], [])
+    self._keys = _Keys(None, [], [])
 
   async def snapshot(self) -> lookup_lib.Lookup | None:
     """Returns a lookup of nobody; None if the store does not answer."""
@@ -161,8 +165,7 @@ class Explorer:
     return scored
 
   async def _keys_of(self, loaded: versions_lib.Loaded) -> _Keys:
-    version = loaded.bundle.manifest.version
-    if self._keys.version != version:
+    if self._keys.manifest != loaded.bundle.manifest:
       self._keys = await asyncio.to_thread(_choose, loaded)
     return self._keys
 
@@ -190,7 +193,7 @@ def _choose(loaded: versions_lib.Loaded) -> _Keys:
   bundle = loaded.bundle
   sample = lambda table, n: table.sample(n, seed=_SEED) if table else []
   return _Keys(
-      bundle.manifest.version,
+      bundle.manifest,
       sample(bundle.items, _MAX_CANDIDATES),
       sample(bundle.entities, _NUM_EXAMPLES),
   )

@@ -126,6 +126,8 @@ def _rows(bundle, spec, tokens) -> np.ndarray:
 def _token(spec, value) -> str | None:
   if value is None or isinstance(value, str):
     return value
+  if isinstance(value, bool):
+    return str(value).lower()  # As `prepare` spells it.
   if isinstance(value, int):
     return str(value)
   raise errors.InputError(

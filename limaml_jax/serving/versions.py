@@ -5,9 +5,11 @@ exported before or after the store has embeddings that fit them, and either may
 be rolled back.
 """
 
+from collections.abc import Callable
 import logging
 import os
 import pathlib
+import time
 from typing import NamedTuple
 
 from limaml_jax import errors
@@ -16,6 +18,8 @@ from limaml_jax.bundle import reading
 from limaml_jax.serving import runner as runner_lib
 
 _LOGGER = logging.getLogger(__name__)
+_RETRY_SECONDS = 60.0  # A full disk, or a right to read, may be mended.
+_NO_STAMP = (0, 0)  # Of a CURRENT that is not there.
 
 
 class Loaded(NamedTuple):
@@ -32,15 +36,36 @@ class _State(NamedTuple):
   by_fingerprint: dict[str, Loaded]
 
 
+class _Refusal(NamedTuple):
+  """Why the version that CURRENT names is not served.
+
+  Attributes:
+    stamp: of CURRENT.
+    message: that was told.
+    retry_at: when it is tried again, by the clock.
+  """
+
+  stamp: tuple[int, int]
+  message: str
+  retry_at: float
+
+
 class Versions:
   """All versions of a bundle; one thread may `poll` while others read."""
 
-  def __init__(self, root: pathlib.Path, *, max_entities: int):
+  def __init__(
+      self,
+      root: pathlib.Path,
+      *,
+      max_entities: int,
+      clock: Callable[[], float] = time.monotonic,
+  ):
     """Opens and compiles the version exported last, and older ones.
 
     Args:
       root: folder of the bundle.
       max_entities: of a request.
+      clock: tells seconds, from any time on.
 
     Raises:
       InputError: if the version exported last cannot be served.
@@ -49,8 +74,9 @@ class Versions:
     self._max_entities = max_entities
     self._loaded: dict[str, Loaded] = {}
     self._programs: dict[str, runner_lib.Program] = {}
-    self._stamp = (0, 0)
-    self._failed_stamp = (0, 0)
+    self._clock = clock
+    self._stamp = _NO_STAMP
+    self._refusal: _Refusal | None = None
     self._state: _State
     self._load(self._read_stamp())
 
@@ -66,18 +92,29 @@ class Versions:
   def poll(self) -> bool:
     """Looks for a version exported meanwhile; returns whether there is one.
 
+    One that was refused is tried again every minute.
+
     Raises:
-      InputError: once, if it cannot be served; the others still are.
+      InputError: if it cannot be served, the others still are; once, until the
+        reason is another.
     """
-    stamp = self._read_stamp()
-    if stamp in (self._stamp, self._failed_stamp):
-      return False
+    stamp, refusal = _NO_STAMP, self._refusal
     try:
-      self._load(stamp)
-    except Exception:  # Once, whatever it is.
-      self._failed_stamp = stamp
+      stamp = self._read_stamp()
+      if refusal and refusal.stamp == stamp:
+        if self._clock() < refusal.retry_at:
+          return False
+      if stamp != self._stamp:
+        self._load(stamp)
+        return True
+    except Exception as error:  # Once, whatever it is.
+      retry_at = self._clock() + _RETRY_SECONDS
+      self._refusal = _Refusal(stamp, str(error), retry_at)
+      if refusal and refusal[:2] == self._refusal[:2]:
+        return False
       raise
-    return True
+    self._refusal = None
+    return False
 
   def _read_stamp(self) -> tuple[int, int]:
     path = directory.pointer_path(self._root)
@@ -110,6 +147,7 @@ class Versions:
     }
     self._state = _State(loaded[newest], by_fingerprint)
     self._stamp = stamp
+    self._refusal = None
     _LOGGER.info('%s: serves version %s', self._root, newest)
 
   def _open(self, version: str) -> Loaded:

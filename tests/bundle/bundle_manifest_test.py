@@ -62,7 +62,7 @@ class ManifestTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('format', True, "field 'format'"),
-      ('format', 2, "field 'format' is 2, this library reads 1"),
+      ('format', 1, "field 'format' is 1, this library reads 2"),
       ('version', 7, "'version' is '7'; it must be a text"),
       ('entity_type', '', "'entity_type'.*a text"),
       ('item_feature', None, "'item_feature'.*a text"),

@@ -9,6 +9,7 @@ from absl.testing import parameterized
 
 from limaml_jax import errors
 from limaml_jax.bundle import directory
+from limaml_jax.bundle import manifest as manifest_lib
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # Says what it is about to do, and waits to be killed.
@@ -162,6 +163,36 @@ class DirectoryTest(parameterized.TestCase):
     directory.pointer_path(self.root).write_text('00000001\n')  # Rolled back.
     self.assertEqual(directory.prune(self.root, 2), ['00000002'])
     self.assertEqual(self.left(), ['00000001', '00000003', '00000004'])
+
+  def write_model(self, fingerprint):
+    with directory.new_version(self.root) as (path, version):
+      manifest = manifest_lib.Manifest(
+          format=manifest_lib.FORMAT, version=version, entity_type='user',
+          item_feature='item_id', entity_feature='user_id', features=(),
+          fingerprint=fingerprint, dimension=0, default_embedding=(),
+          max_age_seconds=0, tables={}, jax_version='0.10.2',
+          platforms=('cpu',), created=10, expires=20, checksums={},
+      )  # fmt: skip
+      (path / 'manifest.json').write_text(manifest.to_json())
+
+  def test_prune_keeps_the_newest_version_of_a_model_exported_before(self):
+    for fingerprint in 'AABBB':
+      self.write_model(fingerprint)
+    self.assertEqual(directory.prune(self.root, 3), ['00000001'])
+    self.assertEqual(self.left(), ['00000002', '00000003', '00000004',
+                                   '00000005'])
+
+  def test_prune_keeps_as_many_models_and_no_more(self):
+    for fingerprint in 'ABCC':
+      self.write_model(fingerprint)
+    self.assertEqual(directory.prune(self.root, 2), ['00000001'])
+
+  def test_prune_takes_an_unreadable_version_for_no_model(self):
+    self.write_model('A')
+    self.write()
+    for _ in range(2):
+      self.write_model('B')
+    self.assertEqual(directory.prune(self.root, 2), ['00000002'])
 
   @parameterized.parameters(
       (None, 'no bundle is here'),

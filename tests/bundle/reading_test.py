@@ -22,8 +22,9 @@ from tests import small_bundle
 
 _FILES = (
     'score.jaxexport', 'weights.npz', 'items/data.mdb', 'entities/data.mdb',
-    'vocabularies/item_id/data.mdb', 'vocabularies/colors/data.mdb',
-    'vocabularies/city/data.mdb',
+    # Of item_id, colors and city.
+    'vocabularies/0000/data.mdb', 'vocabularies/0001/data.mdb',
+    'vocabularies/0002/data.mdb',
 )  # fmt: skip
 
 
@@ -81,6 +82,36 @@ class ReadingTest(parameterized.TestCase):
     for name, tokens in small_bundle.vocabularies().items():
       rows = bundle.vocabularies[name].get([*tokens, 'no'])[0]['row'].tolist()
       self.assertEqual(rows, [*range(1, len(tokens) + 1), 0])
+
+  def open_both(self, change=lambda manifest: {}):
+    """Returns two versions, the second with changes of its manifest."""
+    first = reading.open_bundle(self.root)
+    version = drawn_bundle.write(self.root, drawn_bundle.make_model(1))
+    self.path = directory.version_path(self.root, version)
+    manifest = directory.read_manifest(self.root, version)
+    manifest = dataclasses.replace(manifest, **change(manifest))
+    (self.path / 'manifest.json').write_text(manifest.to_json())
+    return first, reading.open_bundle(self.root)
+
+  def test_versions_share_equal_tables(self):
+    first, second = self.open_both()
+    self.assertIsNot(first.weights, second.weights)
+    self.assertIs(first.items, second.items)
+    self.assertIs(first.entities, second.entities)
+    self.assertEqual(first.vocabularies, second.vocabularies)
+
+  def test_versions_share_no_table_whose_unknown_key_means_another(self):
+    first, second = self.open_both(lambda manifest: {
+        'features': tuple(
+            dataclasses.replace(spec, kind='multi_hot', max_values=1)
+            if spec.name == 'item_id' else spec
+            for spec in manifest.features
+        )
+    })  # fmt: skip
+    self.assertIsNot(first.items, second.items)
+    self.assertIs(first.entities, second.entities)
+    self.assertEqual(first.items.get(['no'])[0]['ids'][0, 0], 0)
+    self.assertEqual(second.items.get(['no'])[0]['ids'][0, 0], -1)
 
   def test_the_version_exported_last_is_read_unless_one_is_named(self):
     drawn_bundle.write(self.root, drawn_bundle.make_model(1))

@@ -19,8 +19,10 @@ from experiments.replay import verdict
 from limaml_jax import errors
 from limaml_jax.evaluation import replay as evaluation
 from limaml_jax.store import lookup
+from tests import drawn_bundle
 from tests import small_bundle
 from tests.experiments import commands
+from tests.store import redis_server
 
 _SCHEMA = """
 name = "small"
@@ -299,6 +301,18 @@ class ReplayTest(parameterized.TestCase):
         list(report.cohorts['embedding']), ['PRESENT -> VERSION_MISMATCH']
     )
     self.assertIn('the default embedding scores', logs.output[-1])
+
+  def test_a_password_of_a_store_is_not_told(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    server = redis_server.Server(folder.name, port=True, requirepass='hidden')
+    self.addCleanup(server.kill)
+    store = f'redis://:hidden@127.0.0.1:{server.port}/0'
+    drawn_bundle.publish(store, 0)
+    contender = contender_lib.Contender(self.made.root, store)
+    self.addCleanup(contender.close)
+    self.assertEqual(contender.snapshot, '00000001')
+    self.assertEqual(contender.store, f'redis://127.0.0.1:{server.port}/0')
 
   def test_a_replaces_itself(self):
     log = self.write_log(self.later(_DAY))

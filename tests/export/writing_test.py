@@ -1,4 +1,6 @@
+import dataclasses
 import hashlib
+import os
 import pathlib
 
 from absl.testing import absltest
@@ -11,8 +13,30 @@ from limaml_jax.bundle import directory
 from limaml_jax.bundle import reading
 from limaml_jax.export import program
 from limaml_jax.export import writing
+from limaml_jax.training import assembly as assembly_lib
 from tests import drawn_bundle
 from tests import small_bundle
+from tests.training import small_run
+
+
+def renamed(names):
+  """Returns random parameters of a model whose features have other names."""
+  _, info = small_bundle.make_data()
+  specs = tuple(
+      dataclasses.replace(spec, name=names.get(spec.name, spec.name))
+      for spec in info.features
+  )
+  config = small_run.make_config()
+  info = dataclasses.replace(info, features=specs)
+  assembly = assembly_lib.assemble(config, info)
+  params = assembly.model.init(jax.random.key(0))
+  return program.GlobalHalf(
+      params=params.global_block,
+      tables=params.tables,
+      specs=assembly.model.global_specs,
+      layout=assembly.model.layout,
+      config=config.model.global_block,
+  )
 
 
 class WritingTest(parameterized.TestCase):
@@ -35,6 +59,10 @@ class WritingTest(parameterized.TestCase):
         self.root, self.model.half, self.model.facts(), **arguments
     )
 
+  def vocabulary(self, name):
+    names = [spec.name for spec in self.model.half.specs]
+    return f'vocabularies/{names.index(name):04d}'
+
   def test_manifest_has_the_facts_of_the_model(self):
     manifest = self.write()
     self.assertEqual(manifest.version, '00000001')
@@ -56,9 +84,9 @@ class WritingTest(parameterized.TestCase):
         {
             'items': num_items,
             'entities': 30,
-            'vocabularies/item_id': 40,
-            'vocabularies/colors': 4,
-            'vocabularies/city': 3,
+            self.vocabulary('item_id'): 40,
+            self.vocabulary('colors'): 4,
+            self.vocabulary('city'): 3,
         },
     )
 
@@ -131,7 +159,35 @@ class WritingTest(parameterized.TestCase):
       self.write(items=twice)
 
   def test_a_hashed_feature_needs_no_vocabulary(self):
-    self.assertNotIn('vocabularies/page', self.write().tables)
+    self.assertNotIn(self.vocabulary('page'), self.write().tables)
+
+  @parameterized.parameters('a/b', 'b', '../../x', '..', '/tmp/x', 'ä' * 200)
+  def test_a_feature_may_have_any_name(self, name):
+    model = renamed({'city': name, 'colors': 'x/b'})
+    cities, colors = small_bundle.CITIES, small_bundle.COLORS
+    vocabularies = small_bundle.vocabularies() | {name: cities, 'x/b': colors}
+    nobody = writing.Known(np.asarray([], str), {})
+    writing.write(
+        self.root, model, self.model.facts(), items=nobody, entities=nobody,
+        vocabularies=vocabularies,
+    )  # fmt: skip
+    self.assertEqual(os.listdir(self.root.parent), ['bundle'])
+    read = reading.open_bundle(self.root).vocabularies
+    self.assertEqual(read[name].get(cities)[0]['row'].tolist(), [1, 2, 3])
+    self.assertEqual(read['x/b'].get(colors)[0]['row'].tolist(), [1, 2, 3, 4])
+
+  @parameterized.parameters('entity', 'candidates', 'num_candidates')
+  def test_a_feature_named_as_a_tensor_of_requests_is_refused(self, name):
+    with self.assertRaisesRegex(
+        errors.InputError, f"^feature '{name}': .*; rename it"
+    ):
+      writing.write(
+          self.root, renamed({'city': name}), self.model.facts(),
+          items=writing.Known(np.asarray([], str), {}),
+          entities=writing.Known(np.asarray([], str), {}),
+          vocabularies=small_bundle.vocabularies(),
+      )  # fmt: skip
+    self.assertFalse(self.root.exists())
 
 
 if __name__ == '__main__':

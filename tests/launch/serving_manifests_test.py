@@ -173,6 +173,9 @@ class ServingManifestsTest(parameterized.TestCase):
     )
     for one in variables.values():
       self.assertIn('secretKeyRef', one['valueFrom'])
+    # Without its secret no pod starts, rather than one that is open to all.
+    token = variables['LIMAML_TOKEN']['valueFrom']['secretKeyRef']
+    self.assertNotIn('optional', token)
     mounts = {m['mountPath']: m for m in container['volumeMounts']}
     for path in ('/srv/limaml', '/etc/limaml'):
       self.assertTrue(mounts[path]['readOnly'])

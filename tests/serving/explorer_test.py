@@ -1,7 +1,14 @@
+import asyncio
+import shutil
+
 from absl.testing import absltest
 import numpy as np
 
+from limaml_jax.export import writing
 from limaml_jax.serving import explorer
+from tests import drawn_bundle
+from tests import small_bundle
+from tests.serving import small_service
 
 
 class RanksTest(absltest.TestCase):
@@ -26,6 +33,41 @@ class HistogramTest(absltest.TestCase):
     found = explorer.histogram(np.zeros(3))
     self.assertEqual(found.limit, 0.0)
     self.assertEqual(found.counts[20], 3)
+
+
+class KeysTest(small_service.ServiceTestCase):
+
+  def export_items(self, count):
+    table = drawn_bundle.parts()[0]
+    known = small_bundle.items(table)
+    model = drawn_bundle.make_model()
+    writing.write(
+        self.root,
+        model.half,
+        model.facts(),
+        items=writing.Known(
+            known.keys[:count],
+            {name: values[:count] for name, values in known.features.items()},
+        ),
+        entities=writing.Known(table.entity_keys, table.entity_features),
+        vocabularies=small_bundle.vocabularies(),
+    )
+
+  def test_items_of_a_bundle_made_anew_are_the_new_ones(self):
+    self.export_items(3)
+    service = self.serve()
+    explored = explorer.Explorer(service)
+
+    def ask():
+      loaded = service.versions.current
+      self.assertEqual(loaded.bundle.manifest.version, '00000001')
+      return asyncio.run(explored.candidates(loaded))
+
+    self.assertLen(ask(), 3)
+    shutil.rmtree(self.root)
+    self.export_items(5)
+    self.assertTrue(service.versions.poll())
+    self.assertLen(ask(), 5)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@ import pathlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import ibis
 import numpy as np
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.bundle import key_table
 from limaml_jax.bundle import reading
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import values as values_lib
 from limaml_jax.data.tasks import cell_encoder
 from limaml_jax.data.tasks import fitting
 from limaml_jax.serving import features
@@ -214,6 +216,14 @@ class ParityTest(JoinTestCase):
     sent = [t.split('|') for t in texts] if kind == 'multi_hot' else texts
     found = self.join(['u1'], ['i1'] * len(texts), **{name: sent})
     np.testing.assert_array_equal(found[name], prepared)
+
+  @parameterized.parameters(True, False, 17, -3)
+  def test_a_value_that_is_no_text_is_spelled_as_prepare_does(self, value):
+    column = values_lib.as_text(ibis.literal(value))
+    text = ibis.duckdb.connect().execute(column)
+    found = self.join(['u1'], ['i1'], page=[value], tags=[[value]])
+    self.assertEqual(found['page'][0], cells.hashed_row(text, 7))
+    self.assertEqual(found['tags'][0][0], cells.hashed_row(text, 5))
 
   @parameterized.parameters('price', 'age', 'hour')
   def test_numbers(self, name):

@@ -13,8 +13,18 @@ from tests.serving import small_service
 
 class VersionsTest(small_service.ServiceTestCase):
 
+  def setUp(self):
+    super().setUp()
+    self.now = 0.0
+
   def open(self):
-    return versions_lib.Versions(self.root, max_entities=2)
+    return versions_lib.Versions(
+        self.root, max_entities=2, clock=lambda: self.now
+    )
+
+  def hide(self):
+    pointer = directory.pointer_path(self.root)
+    return pointer.rename(self.root / 'hidden')
 
   def fingerprint(self, versions):
     return versions.current.bundle.manifest.fingerprint
@@ -56,11 +66,60 @@ class VersionsTest(small_service.ServiceTestCase):
   def test_a_pointer_that_is_gone_is_told_and_the_old_goes_on(self):
     self.export(0)
     versions = self.open()
-    pointer = directory.pointer_path(self.root)
-    pointer.rename(self.root / 'hidden')
+    self.hide()
     with self.assertRaisesRegex(errors.InputError, 'no bundle is here'):
       versions.poll()
     self.assertEqual(self.fingerprint(versions), 'model 0')
+
+  def test_a_pointer_that_stays_gone_is_told_once(self):
+    self.export(0)
+    versions = self.open()
+    self.hide()
+    with self.assertRaises(errors.InputError):
+      versions.poll()
+    for self.now in (1.0, 61.0):
+      self.assertFalse(versions.poll())
+
+  def test_a_pointer_that_goes_again_is_told_again(self):
+    self.export(0)
+    versions = self.open()
+    for _ in range(2):
+      hidden = self.hide()
+      with self.assertRaises(errors.InputError):
+        versions.poll()
+      hidden.rename(directory.pointer_path(self.root))
+      self.assertFalse(versions.poll())
+
+  def refuse(self):
+    """Returns versions that refused one, and the file that it lacks."""
+    self.export(0)
+    versions = self.open()
+    version = self.export(1)
+    path = directory.version_path(self.root, version) / 'weights.npz'
+    hidden = path.rename(self.root / 'weights.npz')
+    with self.assertRaisesRegex(errors.InputError, 'weights.npz: is missing'):
+      versions.poll()
+    return versions, path, hidden
+
+  def test_a_refused_version_is_tried_again_after_a_minute(self):
+    versions, path, hidden = self.refuse()
+    hidden.rename(path)
+    self.now = 59.0
+    self.assertFalse(versions.poll())
+    self.now = 60.0
+    self.assertTrue(versions.poll())
+    self.assertEqual(self.fingerprint(versions), 'model 1')
+
+  def test_a_version_refused_again_is_told_when_the_reason_is_another(self):
+    versions, path, _ = self.refuse()
+    self.now = 60.0
+    self.assertFalse(versions.poll())
+    path.write_bytes(b'torn')
+    self.now = 119.0  # A minute from the second refusal on.
+    self.assertFalse(versions.poll())
+    self.now = 120.0
+    with self.assertRaisesRegex(errors.InputError, 'weights.npz: corrupt'):
+      versions.poll()
 
   def test_a_version_that_was_pruned_is_let_go(self):
     self.export(0)

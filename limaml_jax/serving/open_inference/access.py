@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 import dataclasses
 import hmac
+import ipaddress
+import logging
 import os
 import pathlib
+from typing import Any
 
 from limaml_jax import errors
 
+_LOGGER = logging.getLogger(__name__)
 TOKEN_VARIABLE = 'LIMAML_TOKEN'
 _BEARER = b'bearer '
+_PLACE = 'settings.json: model_repository_implementation_args'
+_OPTIONS = {'max_body_bytes': int, 'tls_certificate': str, 'tls_key': str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +48,46 @@ class Access:
     return kind.lower() == _BEARER and right
 
 
+def parse(options: Mapping[str, Any]) -> Access:
+  """Reads the arguments that settings.json gives, and the environment.
+
+  Args:
+    options: by name, from JSON; see `read`.
+
+  Raises:
+    InputError: for an unknown name, or a wrong value.
+  """
+  for name, value in options.items():
+    if name not in _OPTIONS:
+      raise errors.InputError(
+          f'{_PLACE}.{name} is unknown; there are {", ".join(_OPTIONS)}'
+      )
+    if type(value) is not _OPTIONS[name]:
+      kind = 'a whole number' if _OPTIONS[name] is int else 'a text'
+      raise errors.InputError(f'{_PLACE}.{name} is {value!r:.80}; set {kind}')
+  return read(**options)
+
+
+def warn_if_open(access: Access, host: str) -> None:
+  """Says so if whoever reaches this machine may ask.
+
+  Args:
+    access: of the servers.
+    host: that they are bound to.
+  """
+  try:
+    is_inside = ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    is_inside = host == 'localhost'
+  if not (access.token or is_inside):
+    _LOGGER.warning(
+        'settings.json: host is %s and there is no token: whoever reaches it'
+        ' may ask; set %s, or host to 127.0.0.1',
+        host,
+        TOKEN_VARIABLE,
+    )
+
+
 def read(
     *,
     max_body_bytes: int = Access.max_body_bytes,
@@ -60,21 +106,20 @@ def read(
   Raises:
     InputError: if a value is wrong, or a file cannot be read.
   """
-  place = 'settings.json: model_repository_implementation_args'
   if not isinstance(max_body_bytes, int) or max_body_bytes < 1024:
     raise errors.InputError(
-        f'{place}.max_body_bytes is {max_body_bytes!r}; set 1024 or more'
+        f'{_PLACE}.max_body_bytes is {max_body_bytes!r}; set 1024 or more'
     )
   if bool(tls_certificate) != bool(tls_key):
     raise errors.InputError(
-        f'{place}: set both tls_certificate and tls_key, or none'
+        f'{_PLACE}: set both tls_certificate and tls_key, or none'
     )
   for path in filter(None, (tls_certificate, tls_key)):
     try:
       pathlib.Path(path).read_bytes()
     except OSError as error:
       raise errors.InputError(
-          f'{place}: {path}: {error.strerror}; name a file in PEM that this'
+          f'{_PLACE}: {path}: {error.strerror}; name a file in PEM that this'
           ' user can read'
       ) from error
   return Access(

@@ -29,7 +29,14 @@ PATH = '/explore'
 _PAGE = pathlib.Path(__file__).with_suffix('.html')
 _INLINE = re.compile(r'<(script|style)>(.*?)</\1>', re.DOTALL)
 _HOST = re.compile(r'(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?', re.IGNORECASE)
-_FORWARDED = ('forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip')
+_FORWARDED = (
+    'forwarded',
+    'via',
+    'x-forwarded-for',
+    'x-forwarded-host',
+    'x-forwarded-proto',
+    'x-real-ip',
+)
 _OWN_SITE = ('same-origin', 'none')
 _MAX_LIMIT = 200  # Rows of an answer.
 _HEADERS = {
@@ -108,6 +115,9 @@ def is_of_this_machine(request: fastapi.Request) -> bool:
   """
   headers = request.headers
   if any(name in headers for name in _FORWARDED):
+    return False
+  # A proxy may add no header, as nginx left alone; no browser speaks 1.0.
+  if request.scope.get('http_version') == '1.0':
     return False
   if not _HOST.fullmatch(headers.get('host', '')):
     return False

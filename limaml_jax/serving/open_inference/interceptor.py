@@ -18,7 +18,8 @@ from limaml_jax.serving.open_inference import access as access_lib
 from limaml_jax.serving.open_inference import crash
 
 _LOGGER = logging.getLogger(__name__)
-_HEALTH = ('/inference.GRPCInferenceService/Server',)
+_SERVICE = '/inference.GRPCInferenceService'
+_HEALTH = (f'{_SERVICE}/ServerLive', f'{_SERVICE}/ServerReady')
 
 Continuation = Callable[
     [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]
@@ -66,7 +67,7 @@ class Interceptor(aio.ServerInterceptor):
     return handler
 
   def _is_admitted(self, details):
-    if details.method.startswith(_HEALTH):
+    if details.method in _HEALTH:
       return True
     metadata = dict(details.invocation_metadata or ())
     value = metadata.get('authorization', '')

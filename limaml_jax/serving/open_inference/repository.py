@@ -19,4 +19,4 @@ class Repository(repository.SchemalessModelRepository):
       **options: see `access.read`.
     """
     super().__init__(root)
-    servers.install(access_lib.read(**options))
+    servers.install(access_lib.parse(options))

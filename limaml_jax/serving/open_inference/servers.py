@@ -65,6 +65,7 @@ class _Rest(RESTServer):
   def __init__(self, *args, access: access_lib.Access):
     super().__init__(*args)
     self._access = access
+    access_lib.warn_if_open(access, self._settings.host)
     self._route()
     for kind, status in (
         (errors.InputError, lambda error: 400),

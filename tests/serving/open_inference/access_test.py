@@ -1,3 +1,4 @@
+import contextlib
 import hmac
 import pathlib
 from unittest import mock
@@ -51,6 +52,34 @@ class AccessTest(parameterized.TestCase):
         f'^settings.json: model_repository_implementation_args.*{message}',
     ):
       access_lib.read(**arguments, environment={})
+
+  @parameterized.parameters(
+      ('environment', {}, 'environment is unknown; there are max_body_bytes,'),
+      ('max_body', 4096, 'max_body is unknown; there are max_body_bytes,'),
+      ('max_body_bytes', True, 'max_body_bytes is True; set a whole number'),
+      ('tls_key', 7, 'tls_key is 7; set a text'),
+      ('max_body_bytes', 7, 'max_body_bytes is 7; set 1024 or more'),
+  )
+  def test_wrong_setting_is_named(self, name, value, message):
+    with self.assertRaisesRegex(
+        errors.InputError,
+        f'^settings.json: model_repository_implementation_args.{message}',
+    ):
+      access_lib.parse({name: value})
+
+  @parameterized.parameters(
+      ('0.0.0.0', b'', True), ('::', b'', True), ('10.0.0.7', b'', True),
+      ('example.org', b'', True), ('', b'', True),
+      ('127.0.0.1', b'', False), ('127.8.0.1', b'', False),
+      ('::1', b'', False), ('localhost', b'', False),
+      ('0.0.0.0', b'secret', False),
+  )  # fmt: skip
+  def test_an_open_server_says_so(self, host, token, expected):
+    access = access_lib.Access(token=token)
+    with contextlib.ExitStack() as stack:
+      check = self.assertLogs if expected else self.assertNoLogs
+      stack.enter_context(check('limaml_jax', 'WARNING'))
+      access_lib.warn_if_open(access, host)
 
   def test_files_are_named(self):
     path = str(pathlib.Path(__file__))

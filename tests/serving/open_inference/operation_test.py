@@ -150,6 +150,29 @@ class OperationTest(absltest.TestCase):
         socket.create_connection(('127.0.0.2', port), timeout=5)
 
 
+class StartTest(absltest.TestCase):
+  """What a server says of its settings."""
+
+  def start(self, **options):
+    bundle = self.enterContext(served.temporary_bundle())
+    options |= {'wait': False}
+    return self.enterContext(served.serve(bundle.root, **options))
+
+  def test_an_unknown_argument_is_one_line_and_the_end(self):
+    server = self.start(access={'environment': {'LIMAML_TOKEN': ''}})
+    self.assertNotEqual(server.wait(), 0)
+    self.assertEndsWith(
+        server.lines[-1],
+        'model_repository_implementation_args.environment is unknown; there are'
+        ' max_body_bytes, tls_certificate, tls_key',
+    )
+
+  def test_an_open_server_says_so_once(self):
+    server = self.start(settings={'host': '0.0.0.0'})
+    server.wait_until_ready()
+    self.assertEqual(server.log.count('there is no token'), 1)
+
+
 class SecureTest(absltest.TestCase):
   """TLS, readiness and the end, of one server."""
 

@@ -248,7 +248,12 @@ class RefusalsTest(parameterized.TestCase):
 
   @parameterized.parameters('', 'a-token', _TOKEN + 'x')
   def test_wrong_token_over_grpc(self, token):
-    for method in ('ModelInfer', 'ModelStreamInfer', 'ModelMetadata'):
+    for method in (
+        'ModelInfer',
+        'ModelStreamInfer',
+        'ModelMetadata',
+        'ServerMetadata',
+    ):
       code, details = self.call(method, b'', token)
       self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED)
       self.assertStartsWith(details, 'authorization: ')
