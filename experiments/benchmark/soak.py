@@ -44,7 +44,12 @@ _SECONDS = flags.DEFINE_float('soak_seconds', 60.0, 'How long.')
 _LOAD = flags.DEFINE_float('soak_load', 0.7, 'Of the peak rate.')
 _PUBLISH = flags.DEFINE_float('soak_publish', 30.0, 'Seconds from one to next.')
 _RESTART = flags.DEFINE_float('soak_restart', 120.0, 'Seconds between them.')
-_ENTITIES = flags.DEFINE_integer('soak_entities', 20_000, 'In the store.')
+_ENTITIES = flags.DEFINE_integer(
+    'soak_entities',
+    2_000,
+    'In the store. While a snapshot is written Redis works: where it has no '
+    'core of its own, the larger the snapshot, the longer requests wait.',
+)
 _ITEMS = flags.DEFINE_integer('soak_items', 10_000, 'In the bundle.')
 
 _NUM_CANDIDATES = 100
