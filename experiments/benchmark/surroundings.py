@@ -92,7 +92,7 @@ class Publisher:
     """Ends it; returns whether it ran until now, and all that it did."""
     was_running = self.is_running()
     try:
-      output, _ = self._process.communicate(timeout=120)  # Ends its input.
+      output, _ = self._process.communicate(timeout=600)  # Ends its input.
     finally:
       self._process.kill()
     is_well = was_running and self._process.returncode == 0

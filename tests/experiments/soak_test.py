@@ -1,4 +1,7 @@
-"""A short soak; the long one is `python -m experiments.benchmark soak`."""
+"""A short soak; the long one is `python -m experiments.benchmark soak`.
+
+It needs two cores for itself; the suite has `concurrency_test`.
+"""
 
 import json
 import os
@@ -10,6 +13,7 @@ import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pytest
 
 from experiments.benchmark import soak_verdict
 
@@ -31,6 +35,7 @@ def _why_not() -> str:
   return ''
 
 
+@pytest.mark.slow
 @unittest.skipIf(_why_not(), _why_not())
 class SoakTest(absltest.TestCase):
 
