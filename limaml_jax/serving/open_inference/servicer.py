@@ -43,25 +43,12 @@ class Servicer(servicers.InferenceServicer):
     )
     return servicers.ModelMetadataResponseConverter.from_types(metadata)
 
-  async def RepositoryModelLoad(  # noqa: N802
-      self,
-      request: pb.RepositoryModelLoadRequest,
-      context: grpc.aio.ServicerContext,
-  ) -> pb.RepositoryModelLoadResponse:
+  async def RepositoryModelLoad(self, request, context):  # noqa: N802
     """Refuses."""
     del request
     await context.abort(grpc.StatusCode.PERMISSION_DENIED, NO_LOADING)
-    raise AssertionError('unreachable')
 
-  async def RepositoryModelUnload(  # noqa: N802
-      self,
-      request: pb.RepositoryModelUnloadRequest,
-      context: grpc.aio.ServicerContext,
-  ) -> pb.RepositoryModelUnloadResponse:
-    """Refuses."""
-    del request
-    await context.abort(grpc.StatusCode.PERMISSION_DENIED, NO_LOADING)
-    raise AssertionError('unreachable')
+  RepositoryModelUnload = RepositoryModelLoad
 
 
 async def _score(
