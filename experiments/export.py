@@ -23,7 +23,7 @@ from limaml_jax.data import dataset
 from limaml_jax.data.tasks import items as items_lib
 from limaml_jax.export import writing
 from limaml_jax.store import address
-from limaml_jax.store.lmdb_store import directory as files
+from limaml_jax.store import durable
 
 flags.adopt_module_key_flags(binary)
 
@@ -88,7 +88,7 @@ def main() -> None:
   for name, fields in _settings(store).items():
     path = root / name
     if not path.exists():
-      with files.explained(path):
+      with durable.explained(path):
         pipeline.write_text(path, json.dumps(fields, indent=2) + '\n')
   directory.prune(root, _KEEP.value)
   print(

@@ -16,7 +16,6 @@ A version is a zero-padded ascending integer, e.g. '00000003'.
 
 from collections.abc import Iterator
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -25,7 +24,7 @@ import shutil
 
 from limaml_jax import errors
 from limaml_jax.bundle import manifest as manifest_lib
-from limaml_jax.store.lmdb_store import directory as files
+from limaml_jax.store import durable
 
 MANIFEST = 'manifest.json'
 PROGRAM = 'score.jaxexport'
@@ -98,15 +97,9 @@ def new_version(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
     InputError: if another process exports here, or the disk refuses.
   """
   folder = root / _VERSIONS
-  with files.explained(root):
+  with durable.explained(root):
     folder.mkdir(parents=True, exist_ok=True)
-    with open(root / '.writer', 'a', encoding='utf-8') as lock:
-      try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError as error:
-        raise errors.InputError(
-            f'{root}: another process exports here; wait for it'
-        ) from error
+    with durable.sole_writer(root, 'another process exports here'):
       path = folder / '.unfinished'
       shutil.rmtree(path, ignore_errors=True)
       path.mkdir()
@@ -114,13 +107,13 @@ def new_version(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
       try:
         yield path, version
         for inside in (*path.rglob('*'), path):
-          files.sync(inside)
+          durable.sync(inside)
         path.rename(folder / version)
         try:
-          files.sync(folder)
-          files.swap_pointer(pointer_path(root), version)
+          durable.sync(folder)
+          durable.swap_pointer(pointer_path(root), version)
         except BaseException:
-          files.delete(folder / version)
+          durable.delete(folder / version)
           raise
       finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -141,7 +134,7 @@ def prune(root: pathlib.Path, keep: int) -> list[str]:
   kept = {current(root), *found[-keep:], *_newest_of_models(root, keep)}
   doomed = [version for version in found if version not in kept]
   for version in doomed:
-    files.delete(version_path(root, version))
+    durable.delete(version_path(root, version))
   return doomed
 
 

@@ -8,7 +8,6 @@ Whoever is killed is resumed from here, by the same job alone.
 
 from collections.abc import Iterator
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -19,6 +18,7 @@ import numpy as np
 
 from limaml_jax import errors
 from limaml_jax.refresh import generate
+from limaml_jax.store import durable
 
 _JOB_FILE = 'job.json'
 _UNREADABLE = (
@@ -91,12 +91,10 @@ def open_job(
   """
   directory.mkdir(parents=True, exist_ok=True)
   with open(directory / '.lock', 'a', encoding='utf-8') as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not durable.try_lock(lock):
       raise errors.InputError(
           f'{directory}: another refresh is at work here; wait for it'
-      ) from error
+      )
     created = _begun(directory, job)
     if created is None:
       _clear(directory)

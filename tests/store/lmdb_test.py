@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 
 from limaml_jax import errors
+from limaml_jax.store import durable
 from limaml_jax.store import lookup
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
@@ -135,7 +136,7 @@ class LmdbSnapshotTest(LmdbTest, conformance.SnapshotConformance):
 
   def interrupt(self, step, run):
     """Runs something that dies at a step in the folder of the store."""
-    with mock.patch.object(directory, step, side_effect=KeyboardInterrupt):
+    with mock.patch.object(durable, step, side_effect=KeyboardInterrupt):
       with self.assertRaises(KeyboardInterrupt):
         run()
 
@@ -148,14 +149,14 @@ class LmdbSnapshotTest(LmdbTest, conformance.SnapshotConformance):
 
   def test_publication_dies_after_the_pointer_moved(self):
     version = self.write().version
-    real = directory.write_text
+    real = durable.write_text
 
     def write_text(path, text):
       if path.name == directory.MARK:
         raise KeyboardInterrupt
       real(path, text)
 
-    with mock.patch.object(directory, 'write_text', write_text):
+    with mock.patch.object(durable, 'write_text', write_text):
       with self.assertRaises(KeyboardInterrupt):
         self.publish(version)
     self.assertEqual(self.store.published('user'), [version])

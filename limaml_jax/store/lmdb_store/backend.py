@@ -11,6 +11,7 @@ import numpy as np
 
 from limaml_jax import errors
 from limaml_jax.store import backend as backend_lib
+from limaml_jax.store import durable
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store.lmdb_store import database as database_lib
 from limaml_jax.store.lmdb_store import directory
@@ -60,7 +61,7 @@ class LmdbBackend:
     """As `backend.Backend`."""
     with directory.unfinished(self._root, entity_type) as path:
       copied = self._folder(entity_type, base) if base else None
-      with directory.explained(path):
+      with durable.explained(path):
         database = database_lib.create(path, copied)
       try:
         version = directory.next_version(self._root, entity_type)
@@ -111,9 +112,9 @@ class LmdbBackend:
       # In this order, whoever dies in between can be run again.
       if leave is not None:
         self._mark(entity_type, leave).unlink(missing_ok=True)
-      directory.swap_pointer(pointer, version)
-      directory.write_text(mark, '')
-      directory.sync(mark.parent)
+      durable.swap_pointer(pointer, version)
+      durable.write_text(mark, '')
+      durable.sync(mark.parent)
 
   def delete(self, entity_type: str, version: str) -> None:
     """As `backend.Backend`."""
@@ -123,7 +124,7 @@ class LmdbBackend:
         raise errors.InputError(
             f'{path}: is the published snapshot; publish another first'
         )
-      directory.delete(path)
+      durable.delete(path)
 
   def follow(self, entity_type: str) -> follower.LmdbFollower:
     """As `backend.Backend`."""
@@ -166,11 +167,11 @@ class _Writer:
       self,
       describe: Callable[[backend_lib.Written], manifest_lib.Manifest],
   ) -> manifest_lib.Manifest:
-    with directory.explained(self._path):
+    with durable.explained(self._path):
       manifest = describe(
           backend_lib.Written(self._version, *self._database.finish())
       )
-      directory.write_text(
+      durable.write_text(
           self._path / 'manifest.json', manifest_lib.to_json(manifest)
       )
       directory.finish(self._path, self._version)

@@ -11,17 +11,15 @@ A version is a zero-padded ascending integer, e.g. '00000003'.
 
 from collections.abc import Iterator
 import contextlib
-import errno
-import fcntl
 import os
 import pathlib
 import re
 import shutil
-import threading
 import time
 from typing import TextIO
 
 from limaml_jax import errors
+from limaml_jax.store import durable
 from limaml_jax.store import manifest as manifest_lib
 
 MARK = 'PUBLISHED'
@@ -110,9 +108,10 @@ def unfinished(
   snapshots = parent / 'snapshots'
   path = snapshots / '.unfinished'
   with contextlib.ExitStack() as stack:
-    with explained(parent):
+    with durable.explained(parent):
       snapshots.mkdir(parents=True, exist_ok=True)
-      stack.enter_context(_sole_writer(parent))
+      busy = 'another process is writing a snapshot'
+      stack.enter_context(durable.sole_writer(parent, busy))
       # A killed writer may have left one; holding the lock proves it is dead.
       shutil.rmtree(path, ignore_errors=True)
       path.mkdir()
@@ -132,24 +131,13 @@ def next_version(root: str | os.PathLike[str], entity_type: str) -> str:
 def finish(path: pathlib.Path, version: str) -> None:
   """Gives the unfinished folder its name, durably."""
   for inside in (*path.iterdir(), path):
-    sync(inside)
+    durable.sync(inside)
   snapshots = path.parent
   # First: a number may be left out, but never comes twice.
-  write_text(snapshots.parent / _LATEST, version + '\n')
+  durable.write_text(snapshots.parent / _LATEST, version + '\n')
   path.rename(snapshots / version)
   for folder in (snapshots, snapshots.parent, snapshots.parent.parent):
-    sync(folder)
-
-
-def delete(path: pathlib.Path) -> None:
-  """Deletes the folder of a snapshot; readers that have it open keep it."""
-  # Away all at once, then piece by piece; its new name is no version.
-  doomed = path.with_name(f'.deleted.{path.name}')
-  shutil.rmtree(doomed, ignore_errors=True)
-  path.rename(doomed)
-  sync(path.parent)
-  for left in path.parent.glob('.deleted.*'):  # Of those who were killed, too.
-    shutil.rmtree(left)
+    durable.sync(folder)
 
 
 @contextlib.contextmanager
@@ -159,8 +147,8 @@ def moving_pointer(
   """Keeps others from moving the pointer or deleting, and waits for them."""
   parent = pointer_path(root, entity_type).parent
   give_up = time.monotonic() + _PATIENCE_SECONDS
-  with explained(parent), open(parent / '.pointer', 'a') as lock:
-    while not _try_lock(lock):
+  with durable.explained(parent), open(parent / '.pointer', 'a') as lock:
+    while not durable.try_lock(lock):
       if time.monotonic() > give_up:
         raise errors.InputError(
             f'{parent}: another process holds the pointer; wait, or stop it'
@@ -194,62 +182,3 @@ def open_pointer(path: pathlib.Path) -> tuple[TextIO, str]:
 def stamp(status: os.stat_result) -> tuple[int, int]:
   """Returns what tells one CURRENT from the next."""
   return status.st_ino, status.st_mtime_ns
-
-
-def swap_pointer(path: pathlib.Path, version: str) -> None:
-  """Makes CURRENT name another version, atomically and durably."""
-  # Not tempfile, whose files only the user who publishes could read.
-  temporary = path.with_name(
-      f'.{path.name}.{os.getpid()}.{threading.get_ident()}'
-  )
-  try:
-    write_text(temporary, version + '\n')
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-  sync(path.parent)
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a small file and waits until the disk has it."""
-  path.write_text(text, encoding='utf-8')
-  sync(path)
-
-
-def sync(path: pathlib.Path) -> None:
-  """Waits until the disk has a file, or a folder's list of names."""
-  descriptor = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
-
-
-@contextlib.contextmanager
-def explained(path: pathlib.Path) -> Iterator[None]:
-  """Turns what a disk or a file system refuses into one line."""
-  try:
-    yield
-  except OSError as error:
-    advice = 'make it writable to this user'
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-      advice = 'free some space, e.g. by `prune`; the published one is whole'
-    raise errors.InputError(f'{path}: {error.strerror}; {advice}') from error
-
-
-@contextlib.contextmanager
-def _sole_writer(parent: pathlib.Path) -> Iterator[None]:
-  with open(parent / '.writer', 'a', encoding='utf-8') as lock:
-    if not _try_lock(lock):
-      raise errors.InputError(
-          f'{parent}: another process is writing a snapshot; wait for it'
-      )
-    yield
-
-
-def _try_lock(file: TextIO) -> bool:
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    return False
-  return True
