@@ -1,13 +1,15 @@
-"""Load: requests over gRPC, closed loop or at a fixed rate, and their times."""
+"""Load: requests over gRPC, closed loop or at a fixed rate, and their times.
+
+MLServer, and grpc with it, is an extra: only who sends something needs it.
+"""
 
 import asyncio
 from collections.abc import Sequence
 import itertools
 import struct
 import time
+from typing import Any
 
-from grpc import aio
-from mlserver.grpc import dataplane_pb2 as pb
 import numpy as np
 
 METHOD = '/inference.GRPCInferenceService/ModelInfer'
@@ -38,11 +40,20 @@ def message(
     model: str, entities: Sequence[str], candidates: Sequence[str]
 ) -> bytes:
   """Returns a request as it goes over the wire."""
+  from mlserver.grpc import dataplane_pb2 as pb
+
   request = pb.ModelInferRequest(model_name=model)
   for name, keys in (('entity', entities), ('candidates', candidates)):
     request.inputs.add(name=name, datatype='BYTES', shape=[len(keys)])
     request.raw_input_contents.append(_pack(keys))
   return request.SerializeToString()
+
+
+def read(answer: bytes) -> Any:
+  """Returns the `ModelInferResponse` that came over the wire."""
+  from mlserver.grpc import dataplane_pb2 as pb
+
+  return pb.ModelInferResponse.FromString(answer)
 
 
 def closed_loop(
@@ -99,6 +110,8 @@ def open_loop(
 
 
 def _with_channel(address, run):
+  from grpc import aio
+
   async def main():
     async with aio.insecure_channel(address) as channel:
       return await run(channel.unary_unary(METHOD))

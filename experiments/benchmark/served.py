@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -58,6 +59,24 @@ class Server(NamedTuple):
     text = pathlib.Path(f'/proc/{self.pid}/status').read_text()
     line = next(x for x in text.splitlines() if x.startswith('VmRSS'))
     return int(line.split()[1]) * 1024
+
+
+def check() -> None:
+  """Makes sure that a server can be started here.
+
+  Raises:
+    InputError: if it cannot.
+  """
+  if importlib.util.find_spec('mlserver') is None:
+    raise errors.InputError(
+        "MLServer is not installed; pip install '.[serving]', in Python 3.11 or"
+        ' 3.12'
+    )
+  if len(os.sched_getaffinity(0)) < 2:
+    raise errors.InputError(
+        'one core is too few for a server and its load; run it where there are'
+        ' two'
+    )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,6 @@ from experiments import progress
 from experiments.benchmark import load
 from experiments.benchmark import random_bundle
 from experiments.benchmark import served
-from limaml_jax import errors
 from limaml_jax.store import address
 from limaml_jax.store import snapshot
 
@@ -51,8 +50,7 @@ _SERVER_CORE, _LOAD_CORE = 0, 1
 
 def main() -> None:
   """Times both servers, and prints what they take."""
-  if len(os.sched_getaffinity(0)) < 2:
-    raise errors.InputError('serve: needs two cores; run it where there are')
+  served.check()
   with tempfile.TemporaryDirectory() as name:
     directory = pathlib.Path(name)
     _make_ours(directory)

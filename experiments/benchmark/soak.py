@@ -27,9 +27,6 @@ import tempfile
 import time
 
 from absl import flags
-import grpc
-from grpc import aio
-from mlserver.grpc import dataplane_pb2 as pb
 import numpy as np
 
 from experiments import progress
@@ -76,13 +73,14 @@ class _Checker:
   def _expected(self, name: str) -> np.ndarray:
     return np.load(self._directory / f'{name}.npy')
 
-  def check(self, number: int, response: pb.ModelInferResponse) -> None:
+  def check(self, number: int, answer: bytes) -> None:
     """Compares an answer with what it says of itself.
 
     Args:
       number: of the request.
-      response: to it.
+      answer: to it, as it came over the wire.
     """
+    response = load.read(answer)
     score, status, _, snapshot = response.raw_output_contents
     name = status[4:].decode()
     self.statuses[name] += 1
@@ -103,6 +101,7 @@ class _Checker:
 
 def main() -> None:
   """Soaks, and prints what came of it."""
+  served.check()
   with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
     directory = pathlib.Path(name)
     redis = surroundings.Redis(directory)
@@ -200,6 +199,9 @@ async def _send(address, messages, rate, checker, redis, publisher):
 
   Ends early if the publisher does, or Redis does not come up again.
   """
+  import grpc
+  from grpc import aio
+
   taken: list[float] = []
   failed = 0
 
@@ -212,7 +214,7 @@ async def _send(address, messages, rate, checker, redis, publisher):
       print(f'failed: {error}', file=sys.stderr)
       return
     taken.append(time.perf_counter() - due)
-    checker.check(number, pb.ModelInferResponse.FromString(answer))
+    checker.check(number, answer)
 
   over = asyncio.Event()
   restarts = asyncio.create_task(_restart_again_and_again(redis, over))

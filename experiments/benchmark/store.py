@@ -21,7 +21,6 @@ import time
 from absl import flags
 import lmdb
 import numpy as np
-import redis
 
 from experiments import progress
 from limaml_jax.store import address
@@ -149,6 +148,8 @@ def _raw_get(store: backend_lib.Backend, manifest) -> _RawGet:
         return [transaction.get(key.encode()) for key in keys]
 
     return get
+  import redis  # An extra.
+
   client = redis.Redis.from_url(store.address)
   name = f'limaml:{{{_TYPE}}}:records:{manifest.version}'
   return lambda keys: client.hmget(name, keys)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -95,6 +97,25 @@ class BenchmarkTest(absltest.TestCase):
       grown = large['state_bytes'] - small['state_bytes']
       numbers = numbers_of_state[large['table_optimizer']]
       self.assertEqual(grown, 45000 * numbers * 4)
+
+  def test_needs_no_extra_where_it_times_none(self):
+    code = """
+import runpy, sys
+for extra in ('mlserver', 'grpc', 'redis', 'pyspark', 'feast'):
+  sys.modules[extra] = None  # Which refuses to be imported.
+sys.argv = ['benchmark', 'serve']
+runpy.run_module('experiments.benchmark', run_name='__main__')
+"""
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=commands.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    self.assertEqual(result.returncode, 1)
+    (line,) = result.stderr.strip().splitlines()
+    self.assertIn("MLServer is not installed; pip install '.[serving]'", line)
 
   def test_bad_arguments_are_one_line(self):
     for arguments, message in (
