@@ -6,7 +6,6 @@ import subprocess
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import grpc
 import numpy as np
 import prometheus_client
 import pytest
@@ -19,6 +18,7 @@ from tests import served
 from tests import triton_grpc
 
 pytest.importorskip('mlserver', reason='THE SERVER IS NOT TESTED')
+import grpc  # noqa: E402
 from mlserver.grpc import dataplane_pb2 as pb  # noqa: E402
 from mlserver.grpc import dataplane_pb2_grpc  # noqa: E402
 from tritonclient import http as triton_http  # noqa: E402

@@ -6,7 +6,6 @@ LIMAML_EXAMPLES random requests over gRPC, 10000 for a long run.
 import os
 
 from absl.testing import absltest
-import grpc
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from tests import served
 from tests import small_bundle
 
 pytest.importorskip('mlserver', reason='THE SERVER IS NOT TESTED')
+import grpc  # noqa: E402
 from mlserver.grpc import dataplane_pb2 as pb  # noqa: E402
 from mlserver.grpc import dataplane_pb2_grpc  # noqa: E402
 

@@ -7,12 +7,12 @@ import zlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import grpc
 import pytest
 
 from tests import served
 
 pytest.importorskip('mlserver', reason='THE SERVER IS NOT TESTED')
+import grpc  # noqa: E402
 from mlserver.grpc import dataplane_pb2 as pb  # noqa: E402
 
 _INFER = '/v2/models/limaml/infer'

@@ -14,12 +14,12 @@ import random
 import time
 
 from absl.testing import absltest
-import grpc
 import pytest
 
 from tests import served
 
 pytest.importorskip('mlserver', reason='THE SERVER IS NOT TESTED')
+import grpc  # noqa: E402
 from mlserver.grpc import dataplane_pb2 as pb  # noqa: E402
 
 _NUM_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '150'))
