@@ -4,148 +4,36 @@ On a small log of the names and the paths of MovieLens-100K, and a server that
 the two commands of README have started.
 """
 
-import collections
-import json
-import os
-import pathlib
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import threading
-
 from absl.testing import absltest
 import pytest
 
-from tests import ports
 from tests.experiments import commands
+from tests.serving import pages
 
 for _module in ('mlserver', 'tritonclient'):
   pytest.importorskip(_module, reason=f'README NOT RUN: no {_module} here')
 
-_BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-# Numbers, and the fingerprint of a model.
-_NUMBER = re.compile(r'\b[0-9a-f]{16}\b|[-+]?\d[\d.]*(e[-+]?\d+)?')
-_READY = "Loaded model 'limaml' successfully"
 
-
-def section(page, title):
-  """Returns the blocks of a section of a page: (kind, text)."""
-  text = (commands.ROOT / page).read_text()
-  _, _, rest = text.partition(f'\n## {title}\n')
-  return _BLOCK.findall(rest.partition('\n## ')[0])
-
-
-def shape(text):
-  """Returns a text without its numbers, and how they are aligned."""
-  spaced = _NUMBER.sub('#', text).replace('[', '[ ').replace(']', ' ]')
-  return ' '.join(spaced.split())
-
-
-class ReadmeTest(absltest.TestCase):
+class ReadmeTest(pages.Pages):
+  settings = commands.SMALL
 
   @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.dir = pathlib.Path(tempfile.mkdtemp())
-    cls.addClassCleanup(shutil.rmtree, cls.dir)
-    for name in ('experiments', 'limaml_jax'):
-      (cls.dir / name).symlink_to(commands.ROOT / name)
-    commands.write_log(cls.dir / 'raw', num_users=200, num_items=302)
-    mine = cls.dir / 'runs/mine'
-    tasks, run = f'--data={mine / "tasks"}', f'--workdir={mine / "limaml"}'
-    for verb, *flags in (
-        ('prepare', f'--data_dir={cls.dir / "raw"}',
-         f'--output={mine / "tasks"}', *commands.SMALL),
-        ('train', tasks, run, *commands.SMALL),
-        ('refresh', tasks, run),
-    ):  # fmt: skip
-      result = commands.run(verb, *flags)
-      if result.returncode:
-        raise AssertionError(result.stderr[-3000:])
-    chosen = map(str, ports.free_ports(3))
-    cls.ports = dict(zip(('8080', '8081', '8082'), chosen, strict=True))
-    (kind, text), *_ = section('README.md', 'Serving')
-    *before, last = text.strip().splitlines()
-    cls.exported = cls.run_block(kind, '\n'.join(before))
-    cls.start(last)
-
-  @classmethod
-  def on_free_ports(cls, text):
-    for port, free in cls.ports.items():
-      text = text.replace(port, free)
-    return text
-
-  @classmethod
-  def run_block(cls, kind, text):
-    shell = ['bash', '-euo', 'pipefail', '-c', text]
-    command = {'bash': shell, 'python': [sys.executable, '-c', text]}[kind]
-    result = subprocess.run(
-        command, cwd=cls.dir, env=cls.environment(), capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
-    if result.returncode:
-      raise AssertionError(f'{text}\n{result.stderr[-3000:]}')
-    return result.stdout
-
-  @classmethod
-  def environment(cls):
-    path = f'{pathlib.Path(sys.executable).parent}:{os.environ["PATH"]}'
-    return {**os.environ, 'PATH': path, 'JAX_PLATFORMS': 'cpu'}
-
-  @classmethod
-  def start(cls, command):
-    """Starts the server, and waits for what README says that it says."""
-    settings = cls.dir / 'runs/mine/bundle/settings.json'
-    settings.write_text(cls.on_free_ports(settings.read_text()))
-    server = subprocess.Popen(
-        command.split(), cwd=cls.dir, env=cls.environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    cls.addClassCleanup(server.wait)
-    cls.addClassCleanup(server.terminate)
-    said = []
-    for line in server.stdout:
-      said.append(line)
-      if _READY in line:
-        # What it says from now on must go somewhere.
-        threading.Thread(target=server.stdout.read, daemon=True).start()
-        return
-    raise AssertionError(f'the server ended: {"".join(said)[-3000:]}')
-
-  def check(self, kind, shown, printed):
-    if kind == 'json':
-      shown, printed = (
-          json.dumps(json.loads(text), sort_keys=True)
-          for text in (shown, printed)
-      )
-    self.assertEqual(shape(shown), shape(printed))
-
-  def run_all(self, blocks):
-    """Runs blocks, and checks what they print; returns how many of each."""
-    printed, done = '', collections.Counter()
-    for kind, text in blocks:
-      if kind in ('text', 'json'):
-        self.check(kind, text, printed)
-        done['checked'] += 1
-      else:
-        printed = self.run_block(kind, self.on_free_ports(text))
-        done[kind] += 1
-    return done
+  def write_raw(cls, directory):
+    commands.write_log(directory, num_users=200, num_items=302)
+    return directory
 
   def test_readme_starts_a_server(self):
-    (kind, shown), *_ = section('README.md', 'Serving')[1:]
+    (kind, shown), *_ = pages.section('README.md', 'Serving')[1:]
     self.check(kind, shown, self.exported)
     readme = (commands.ROOT / 'README.md').read_text()
-    self.assertIn(_READY, ' '.join(readme.split()))
+    self.assertIn(pages.READY, ' '.join(readme.split()))
 
   def test_readme_asks_by_curl_and_by_both_clients(self):
-    done = self.run_all(section('README.md', 'Serving')[2:])
+    done = self.run_all(pages.section('README.md', 'Serving')[2:])
     self.assertEqual(done, {'bash': 1, 'python': 2, 'checked': 3})
 
   def test_the_page_says_what_clients_get(self):
-    done = self.run_all(section('docs/serving.md', 'For a client'))
+    done = self.run_all(pages.section('docs/serving.md', 'For a client'))
     self.assertEqual(done, {'bash': 4, 'python': 2, 'checked': 6})
 
 
