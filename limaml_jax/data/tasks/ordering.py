@@ -87,6 +87,28 @@ def num_repeated(rows: ir.Table) -> int:
   return total.to_pyarrow().as_py() - distinct.to_pyarrow().as_py()
 
 
+def attributes(
+    opened: opened_lib.Opened,
+    source: schema_lib.SideTable,
+    features: Sequence[schema_lib.Feature],
+) -> ir.Table:
+  """Selects a side table's keys and values.
+
+  Args:
+    opened: the side table.
+    source: its schema.
+    features: that stand in it.
+  """
+  rows = opened.accepted
+  columns = {_KEY: values.as_text(rows[source.key])}
+  if source.valid_from:
+    columns[_FROM] = rows[raw_log.TIME]
+  for feature in features:
+    value = rows[raw_log.column_of(opened.table, feature)]
+    columns[feature_column(feature)] = values.of_feature(value, feature)
+  return rows.select(**columns)
+
+
 def versions(
     opened: opened_lib.Opened,
     source: schema_lib.SideTable,
@@ -99,17 +121,7 @@ def versions(
     source: its schema.
     features: that stand in it.
   """
-  rows = opened.accepted
-  columns = {
-      feature_column(feature): values.of_feature(
-          rows[raw_log.column_of(opened.table, feature)], feature
-      )
-      for feature in features
-  }
-  rows = rows.select(
-      **{_KEY: values.as_text(rows[source.key]), _FROM: rows[raw_log.TIME]},
-      **columns,
-  )
+  rows = attributes(opened, source, features)
   window = ibis.window(group_by=_KEY, order_by=_FROM)
   return rows.mutate(**{_UNTIL: rows[_FROM].lead().over(window)})
 
@@ -136,4 +148,20 @@ def join_versions(
     )
     joined = rows.left_join(side, [rows[key] == side[_KEY], holds])
     rows = joined.drop(_KEY, _FROM, _UNTIL)
+  return rows
+
+
+def join_attributes(
+    rows: ir.Table, attributes_of: Mapping[str, ir.Table]
+) -> ir.Table:
+  """Joins to each event what holds for all time.
+
+  Args:
+    rows: events.
+    attributes_of: column that a side table's keys refer to, ENTITY or ITEM ->
+      its `attributes`, one row per key.
+  """
+  for key, side in attributes_of.items():
+    joined = rows.left_join(side, [rows[key] == side[_KEY]])
+    rows = joined.drop(_KEY)
   return rows
