@@ -291,7 +291,8 @@ class PreparedTest(parameterized.TestCase):
 
   def test_refuses_a_feature_of_another_entity(self):
     self.log.edit_schema(
-        '[entities.user]', '[entities.device]\nkey = "device"\n\n[entities.user]'
+        '[entities.user]',
+        '[entities.device]\nkey = "device"\n\n[entities.user]',
     )
     text = self.log.schema.read_text()
     self.log.schema.write_text(

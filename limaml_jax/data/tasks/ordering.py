@@ -42,6 +42,18 @@ def select(
     entity: that is adapted.
     features: that stand in the log.
   """
+  return in_order(select_events(opened, schema, entity, features))
+
+
+def select_events(
+    opened: opened_lib.Opened,
+    schema: schema_lib.Schema,
+    entity: schema_lib.Entity,
+    features: Sequence[schema_lib.Feature],
+    *,
+    keep: Sequence[str] = (),
+) -> ir.Table:
+  """Selects what `select` does, in no order, and columns to `keep`."""
   interactions, table = schema.interactions, opened.table
   rows = opened.accepted
   label = checks.to_number(rows[table.computed[interactions.label]])
@@ -60,10 +72,10 @@ def select(
   if interactions.duplicates != 'keep':
     file = table.file_names()[rows[tables.FILE]]
     columns |= {FILE: file, ROW: rows[tables.ROW]}
-  rows = rows.select(**columns)
+  rows = rows.select(*keep, **columns)
   if interactions.duplicates == 'first':
     rows = first_of_repeated(rows)
-  return in_order(rows)
+  return rows
 
 
 def in_order(rows: ir.Table) -> ir.Table:

@@ -25,8 +25,8 @@ from limaml_jax.data.tasks import event_split
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import ordering
 from limaml_jax.data.tasks import past_events
+from limaml_jax.data.tasks import past_sides
 
-_KEYS = {'entity': ordered_events.ENTITY, 'item': ordered_events.ITEM}
 _MICROSECONDS = 1_000_000
 
 
@@ -135,12 +135,12 @@ class Merger:
           side, self._sources[owner], self._features_in(owner)
       )
       found = self._hand_over(found, scratch / f'{owner}.versions')
-      if not ordering.knows_any(rows, _KEYS[owner], found):
+      if not ordering.knows_any(rows, past_sides.KEYS[owner], found):
         raise errors.InputError(
             f'{side.table.files[0]}: none of the {owner} keys of the log is'
             ' here; spell them alike'
         )
-      versions[_KEYS[owner]] = found
+      versions[past_sides.KEYS[owner]] = found
     return ordering.join_versions(rows, versions)
 
   def _hand_over(self, found, path) -> ir.Table:
@@ -167,11 +167,13 @@ class Merger:
   def _join_attributes(self, rows, opened, scratch) -> ir.Table:
     """Joins what past features need of side tables that hold for all time."""
     attributes = {}
-    for owner, source in self._sources.items():
-      features = past_events.wanted(self._past, self._features_in(owner))
-      if features and not source.valid_from:
-        found = ordering.attributes(opened[owner], source, features)
-        attributes[_KEYS[owner]] = self._hand_over(
+    wanted = past_sides.wanted(self._past, self._sources, self._features)
+    for owner, features in wanted.items():
+      if not self._sources[owner].valid_from:
+        found = ordering.attributes(
+            opened[owner], self._sources[owner], features
+        )
+        attributes[past_sides.KEYS[owner]] = self._hand_over(
             found, scratch / f'{owner}.attributes'
         )
     return ordering.join_attributes(rows, attributes)
