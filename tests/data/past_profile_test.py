@@ -28,10 +28,9 @@ class PastProfileTest(absltest.TestCase):
         name='seen', kind='past_count', role='global', of=['movie']
     )
     self.log.add_feature(
-        name='rate', kind='past_rate', role='global', of=['city', 'watched_by'],
+        name='rate', kind='past_rate', role='global', of=['city', 'genres'],
         prior_rows=2,
     )  # fmt: skip
-    self.log.edit_schema("'watched_by'", "'genres'")
     known = self.profile()
     columns = {column.name: column for column in known.columns}
     # m1: ann at 100, 500 and 900, bob at 150 and 450: five, so at most 4.

@@ -12,9 +12,8 @@ class PastImpressionsTest(absltest.TestCase):
   def test_are_those_of_prepare(self):
     log = small_log.SmallLog(self.create_tempdir().full_path)
     log.add_feature(
-        name='rate', kind='past_rate', role='global', of=['genres', 'watched_by']
+        name='rate', kind='past_rate', role='global', of=['genres', 'movie']
     )
-    log.edit_schema("'watched_by'", "'movie'")
     log.add_feature(name='seen', kind='past_count', role='meta', of=['device'])
     log.prepare(test_fraction=0)
     table = task_table.load(log.output)
