@@ -10,11 +10,14 @@ from experiments import log_input
 from experiments import times
 from limaml_jax import errors
 from limaml_jax.data.engines import start as engines
+from limaml_jax.data.log import downstream
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import sources
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import ordering
+from limaml_jax.data.tasks import past_events
+from limaml_jax.data.tasks import past_sides
 from limaml_jax.data.tasks import vocabulary
 
 _MICROSECONDS = 1_000_000
@@ -40,7 +43,7 @@ class Impressions(NamedTuple):
   Attributes:
     rows: the impressions, columns as `ordering.select` makes them.
     schema: that they were read by.
-    features: that stand in the log.
+    features: that stand in the log, or count its earlier events.
     files: of the log.
     num_log_rows: rows of the log, the rejected ones included.
     rejected: rows that failed a check, by what was wrong.
@@ -98,11 +101,9 @@ def read(
   """
   schema = log.load_schema()
   entity = raw_log.find_entity(schema, entity_type)
-  features = tuple(
-      feature
-      for feature in raw_log.features_of(schema, entity_type)
-      if feature.in_log
-  )
+  known = raw_log.features_of(schema, entity_type)
+  past, hidden = past_events.resolve(schema, entity, known)
+  in_log = [*(feature for feature in known if feature.in_log), *hidden]
   paths = sources.find_files(schema.interactions.files, log.data_dir)
   with engines.connect(
       'duckdb', scratch, memory_limit=memory_limit
@@ -111,11 +112,14 @@ def read(
         engine,
         schema,
         entity,
-        features,
+        in_log,
         paths,
         max_reject_fraction=max_reject_fraction,
     )
-    rows = _choose(ordering.select(opened, schema, entity, features), chosen)
+    rows = ordering.select_events(opened, schema, entity, in_log)
+    if past:
+      rows = _with_past(engine, log, schema, entity, rows, known)
+    rows = _choose(rows, chosen)
     written = engine.write(
         rows,
         pathlib.Path(scratch) / 'impressions.parquet',
@@ -130,7 +134,7 @@ def read(
   return Impressions(
       rows=found,
       schema=schema,
-      features=features,
+      features=_stated(known),
       files=tuple(map(str, paths)),
       num_log_rows=opened.num_rows,
       rejected={
@@ -138,6 +142,36 @@ def read(
           for n, count in sorted(opened.rejected.items())
       },
   )
+
+
+def _stated(features):
+  """Returns the features whose values the log says, or its earlier events."""
+  found = [f for f in features if f.in_log or f.is_past]
+  return downstream.as_downstream(found, {})
+
+
+def _with_past(engine, log, schema, entity, rows, features):
+  """Adds past features, of what is earlier in this log."""
+  past, hidden = past_events.resolve(schema, entity, features)
+  unwanted = set(map(ordered_events.feature_column, hidden))
+  keep = [name for name in rows.columns if name not in unwanted]
+  side_tables = raw_log.side_sources(schema, entity)
+  opened = {
+      owner: raw_log.open_side_table(
+          engine,
+          schema,
+          owner,
+          side_tables[owner],
+          needed,
+          sources.find_files(side_tables[owner].files, log.data_dir),
+          max_reject_fraction=1.0,  # Of what is left out `prepare` has told.
+      )
+      for owner, needed in past_sides.wanted(
+          past, side_tables, features
+      ).items()
+  }
+  rows = past_sides.join(rows, past, opened, side_tables, features)
+  return past_events.add(rows, past, keep=keep)
 
 
 def _choose(rows, chosen):

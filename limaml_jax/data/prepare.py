@@ -124,7 +124,7 @@ def prepare(
         ) as engines,
     ):
       reader = log_reader.LogReader(
-          schema, data, data_dir, engines, max_reject_fraction
+          schema, data, protocol, data_dir, engines, max_reject_fraction
       )
       found = reader.read(
           paths,

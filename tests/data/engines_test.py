@@ -95,6 +95,25 @@ owner = "context"
 kind = "categorical"
 role = "global"
 expression = "coalesce(lower(place), 'nowhere')"
+
+[[features]]
+name = "rate"
+kind = "past_rate"
+role = "global"
+of = ["movie"]
+prior_rows = 0.3
+
+[[features]]
+name = "city_rate"
+kind = "past_rate"
+role = "both"
+of = ["city", "genres"]
+
+[[features]]
+name = "count"
+kind = "past_count"
+role = "global"
+of = ["user", "minute"]
 """
 
 

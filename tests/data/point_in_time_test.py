@@ -28,6 +28,11 @@ _EXTRA_FEATURES = (
     {'name': 'shelf', 'owner': 'item', 'kind': 'categorical', 'source': 'log'},
     {'name': 'weight', 'owner': 'item', 'kind': 'numeric', 'source': 'log'},
 )
+# Of other entities' events, which in time alone are the past.
+_PAST_FEATURES = (
+    {'name': 'rate', 'kind': 'past_rate', 'of': ['movie']},
+    {'name': 'seen', 'kind': 'past_count', 'of': ['shelf', 'genres']},
+)
 _NAMES = episodes.FeatureNames(
     meta=('user', 'age', 'movie', 'price'),
     regular=('movie', 'genres', 'length', 'device', 'price', 'shelf', 'weight'),
@@ -45,8 +50,19 @@ class World:
   items: tuple
 
 
+def names_of(table):
+  """Returns the features of a dataset, past ones included where it has them."""
+  past = [feature['name'] for feature in _PAST_FEATURES]
+  found = [name for name in past if name in table.event_features]
+  return _NAMES._replace(
+      meta=(*_NAMES.meta, *found), regular=(*_NAMES.regular, *found)
+  )
+
+
 class PointInTimeTestCase(parameterized.TestCase):
   """Prepares logs, and compares what is learned and served of them."""
+
+  past_features = ()
 
   def prepare(self, events, **protocol):
     """Prepares a log, or rejects the example if it cannot be split."""
@@ -54,6 +70,8 @@ class PointInTimeTestCase(parameterized.TestCase):
     log.edit_schema('duplicates = "error"', 'duplicates = "keep"')
     for feature in _EXTRA_FEATURES:
       log.add_feature(role='global', column=feature['name'], **feature)
+    for feature in self.past_features:
+      log.add_feature(role='both', **feature)
     lines = [event.line() for event in events]
     log.write_events(lines, header=random_logs.HEADER)
     users = [f'{user},3{len(user)},Rome' for user in random_logs.ENTITIES]
@@ -116,7 +134,7 @@ def assemble(table, index):
   return episodes.assemble(
       table,
       index,
-      names=_NAMES,
+      names=names_of(table),
       entity_type='user',
       num_support=_CAP,
       num_query=max(1, *index.sizes()[1], 0),
@@ -145,7 +163,9 @@ def served(world, until):
   """Returns the test rows before a time, as replay serves them, by key."""
   rows = replay.test_rows(world.table, world.info)
   times = world.table.timestamps[rows.event]
-  features = replay.row_features(world.table, rows, _NAMES.regular)
+  features = replay.row_features(
+      world.table, rows, names_of(world.table).regular
+  )
   found = [
       (
           str(world.table.entity_keys[rows.entity[n]]), times[n], rows.day[n],
@@ -158,6 +178,8 @@ def served(world, until):
 
 
 class ByTimeTest(PointInTimeTestCase):
+
+  past_features = _PAST_FEATURES
 
   @random_logs.SETTINGS
   @hypothesis.given(

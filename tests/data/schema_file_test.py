@@ -14,7 +14,10 @@ SCHEMAS = pathlib.Path(__file__).parents[2] / 'experiments' / 'schemas'
 
 class LoadTest(parameterized.TestCase):
 
-  @parameterized.parameters('ml100k', 'ml1m', 'kuairand', 'generated')
+  @parameterized.parameters(
+      'ml100k', 'ml1m', 'kuairand', 'kuairand_rates', 'kuairand_user_rates',
+      'generated',
+  )
   def test_accepts_what_is_shipped(self, name):
     schema = schema_file.load(SCHEMAS / f'{name}.toml')
     self.assertEqual(schema.name, name)
@@ -128,6 +131,39 @@ class LoadTest(parameterized.TestCase):
     self.assertEqual((age.minimum, age.maximum), (0.0, None))
     self.assertTrue(age.is_number)
     self.assertEqual(city.hash_buckets, 9)
+
+  def test_a_base_comes_first(self):
+    log = small_log.SmallLog(self.create_tempdir().full_path)
+    top = log.root / 'top.toml'
+    top.write_text(
+        'base = "schema.toml"\n[[features]]\nname = "seen"\n'
+        'kind = "past_count"\nrole = "global"\nof = ["movie"]\n'
+    )
+    base, schema = schema_file.load(log.schema), schema_file.load(top)
+    self.assertEqual(schema.name, 'small')
+    self.assertEqual(schema.path, str(top))
+    self.assertEqual(schema.interactions, base.interactions)
+    self.assertEqual(schema.features[:-1], base.features)
+    self.assertEqual(schema.features[-1].name, 'seen')
+    self.assertEqual(schema.features[-1].of, ('movie',))
+
+  @parameterized.parameters(
+      ('base = "top.toml"', "base: 'top.toml' is based on this schema"),
+      ('base = "round.toml"', "round.toml: base: 'top.toml' is based on this"),
+      ('base = "none.toml"', "base: 'none.toml' is no file beside it"),
+      ('base = 3', 'base: is 3, expected text'),
+      ('base = "schema.toml"\nitem = 3', 'item: beside base there are name'),
+      ('base = "schema.toml"\n[[features]]\nname = "age"\nowner = "context"\n'
+       'kind = "numeric"\nrole = "global"\ncolumn = "x"', "'age' is there twi"),
+      ('base = "schema.toml"\n[[features]]\nname = "x"\nowner = "context"\n'
+       'kind = "numeric"\nrole = "global"', r'features\[0\] .x.: give either'),
+  )  # fmt: skip
+  def test_refuses_a_base(self, text, message):
+    log = small_log.SmallLog(self.create_tempdir().full_path)
+    (log.root / 'top.toml').write_text(text)
+    (log.root / 'round.toml').write_text('base = "top.toml"')
+    with self.assertRaisesRegex(errors.InputError, message):
+      schema_file.load(log.root / 'top.toml')
 
   def test_names_a_missing_file(self):
     with self.assertRaisesRegex(errors.InputError, 'none.toml: cannot be read'):

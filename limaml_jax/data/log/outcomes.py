@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from limaml_jax import errors
 from limaml_jax.data.log import expressions
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.log import schema_file
+from limaml_jax.data.log import spelling
 from limaml_jax.data.log import tables
 
 
@@ -48,5 +48,5 @@ def check_columns(schema: schema_lib.Schema, table: tables.Table) -> None:
     if name not in table.columns:
       raise errors.InputError(
           f'{schema.path}: interactions.outcomes: {table.files[0]} has no'
-          f' column {name!r}; {schema_file.nearest(name, list(table.columns))}'
+          f' column {name!r}; {spelling.nearest(name, list(table.columns))}'
       )

@@ -1,7 +1,6 @@
 """Raw log: the log and side tables of a schema, opened and judged by row."""
 
 from collections.abc import Sequence
-import dataclasses
 import logging
 import pathlib
 
@@ -14,8 +13,8 @@ from limaml_jax.data.log import event_time
 from limaml_jax.data.log import opened as opened_lib
 from limaml_jax.data.log import outcomes
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.log import schema_file
 from limaml_jax.data.log import sources
+from limaml_jax.data.log import spelling
 from limaml_jax.data.log import tables
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def find_entity(
   if task_entity not in schema.entities:
     raise errors.InputError(
         f'{schema.path}: no [entities.{task_entity}] for data.task_entity;'
-        f' {schema_file.nearest(task_entity, sorted(schema.entities))}'
+        f' {spelling.nearest(task_entity, sorted(schema.entities))}'
     )
   return schema.entities[task_entity]
 
@@ -63,6 +62,13 @@ def features_of(
     else:
       kept.append(feature)
   return tuple(kept)
+
+
+def in_side_table(
+    features: Sequence[schema_lib.Feature], owner: str
+) -> list[schema_lib.Feature]:
+  """Returns those of the features that stand in an owner's side table."""
+  return [f for f in features if f.owner == owner and not f.in_log]
 
 
 def open_events(
@@ -263,22 +269,3 @@ def find_files(
   for owner, source in side_sources(schema, entity).items():
     found[owner] = sources.find_files(source.files, data_dir)
   return found
-
-
-def as_downstream(
-    features: Sequence[schema_lib.Feature],
-    sides: dict[str, schema_lib.SideTable],
-) -> tuple[schema_lib.Feature, ...]:
-  """Returns features as they are once the log is ordered.
-
-  What changes in time is joined into the log: from there on each event has
-  its own.
-  """
-  found = []
-  for feature in features:
-    source = None if feature.in_log else sides[feature.owner]
-    if source is None or not source.valid_from:
-      found.append(feature)
-    else:
-      found.append(dataclasses.replace(feature, source='log'))
-  return tuple(found)

@@ -12,6 +12,7 @@ DUPLICATES = ('error', 'first', 'keep')
 OWNERS = ('entity', 'item', 'context')
 KINDS = ('categorical', 'bucketized', 'multi_hot', 'numeric')
 NUMBER_KINDS = ('bucketized', 'numeric')  # Their cells are numbers.
+PAST_KINDS = ('past_rate', 'past_count')  # Made of earlier events.
 ROLES = ('meta', 'global', 'both')
 SOURCES = ('', 'log')
 TRANSFORMS = ('', 'log1p')
@@ -106,7 +107,9 @@ class Feature:
     name: of the feature.
     owner: 'entity', 'item' or 'context' (the event itself).
     kind: 'categorical', 'multi_hot', 'numeric', or 'bucketized', a number that
-      is embedded by the bucket it falls into.
+      is embedded by the bucket it falls into; or a number made of all strictly
+      earlier events that are alike in `of`: 'past_rate', the smoothed mean of
+      their labels, or 'past_count'.
     role: 'meta' block, 'global' block or 'both'.
     column: of the owner's table; or else
     expression: SQL over that table's columns.
@@ -124,6 +127,10 @@ class Feature:
       rows by their hash, in place of a vocabulary; 0 for a vocabulary.
     minimum: least value that a number may have.
     maximum: greatest value that a number may have.
+    of: what the events of a past feature are alike in: keys, features by name,
+      or other columns of the log.
+    prior_rows: of a past_rate, events of the mean label of all strictly
+      earlier events that are added to those alike.
   """
 
   name: str
@@ -143,6 +150,13 @@ class Feature:
   hash_buckets: int = 0
   minimum: float | None = None
   maximum: float | None = None
+  of: tuple[str, ...] = ()
+  prior_rows: float | None = None
+
+  @property
+  def is_past(self) -> bool:
+    """Whether the values are made of earlier events, and stand nowhere."""
+    return self.kind in PAST_KINDS
 
   @property
   def is_number(self) -> bool:
@@ -152,6 +166,8 @@ class Feature:
   @property
   def in_log(self) -> bool:
     """Whether the values stand in the log, one per event."""
+    if self.is_past:
+      return False
     return self.owner == 'context' or self.source == 'log'
 
 

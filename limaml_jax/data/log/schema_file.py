@@ -8,18 +8,19 @@ import tomllib
 from typing import Any
 import zoneinfo
 
-import numpy as np
-
 from limaml_jax import errors
+from limaml_jax.data.log import feature_checks
 from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import spelling
 
+_PRIOR_ROWS = 20.0  # Of a past rate that says nothing of it.
 _CHOICES = {
     'format': schema_lib.FORMATS,
     'timestamp_unit': schema_lib.TIMESTAMP_UNITS,
     'valid_from_unit': ('', *schema_lib.TIMESTAMP_UNITS),
     'duplicates': schema_lib.DUPLICATES,
     'owner': schema_lib.OWNERS,
-    'kind': schema_lib.KINDS,
+    'kind': (*schema_lib.KINDS, *schema_lib.PAST_KINDS),
     'role': schema_lib.ROLES,
     'source': schema_lib.SOURCES,
     'transform': schema_lib.TRANSFORMS,
@@ -33,9 +34,31 @@ def load(path: str | pathlib.Path) -> schema_lib.Schema:
     InputError: if the file is missing, torn, or says something unknown,
       incomplete or contradictory.
   """
-  path = pathlib.Path(path)
+  return _load(pathlib.Path(path), ())
+
+
+def _load(path, above):
+  """Reads a schema; `above` are those whose base it is."""
+  raw = _read(path)
+  base = None
+  if 'base' in raw:
+    base = _load_base(path, raw, above)
+  if base:
+    schema = _extend(base, raw, str(path))
+  else:
+    schema = _parse_schema(raw, str(path))
+  _check_interactions(schema)
+  _check_entities(schema)
+  first = len(base.features) if base else 0
+  for index, feature in enumerate(schema.features[first:]):
+    feature_checks.check(schema, feature, f'{path}: features[{index}]')
+  _check_names(schema)
+  return schema
+
+
+def _read(path):
   try:
-    raw = tomllib.loads(path.read_text(encoding='utf-8'))
+    return tomllib.loads(path.read_text(encoding='utf-8'))
   except (OSError, UnicodeDecodeError) as error:
     reason = getattr(error, 'strerror', None) or 'not UTF-8 text'
     raise errors.InputError(
@@ -45,19 +68,43 @@ def load(path: str | pathlib.Path) -> schema_lib.Schema:
     raise errors.InputError(
         f'{path}: not TOML: {error}; mend that line'
     ) from error
-  schema = _parse_schema(raw, str(path))
-  _check_interactions(schema)
-  _check_entities(schema)
-  for index, feature in enumerate(schema.features):
-    _check_feature(schema, feature, f'{path}: features[{index}]')
-  _check_names(schema)
-  return schema
 
 
-def nearest(word: str, known: list[str]) -> str:
-  """Returns a remark that names the known word most like `word`, if any."""
-  matches = difflib.get_close_matches(word, known, n=1)
-  return f'did you mean {matches[0]!r}?' if matches else f'known: {known}'
+def _load_base(path, raw, above):
+  """Loads the schema that another one adds features to."""
+  name = _typed(raw['base'], str, f'{path}: base')
+  for key in raw:
+    if key not in ('base', 'name', 'features'):
+      raise errors.InputError(
+          f'{path}: {key}: beside base there are name and features alone;'
+          ' remove it'
+      )
+  found = path.parent / name
+  if not name or '\0' in name or not found.is_file():
+    raise errors.InputError(
+        f'{path}: base: {name!r} is no file beside it; give the path of a'
+        ' schema'
+    )
+  above = (*above, path.resolve())
+  if found.resolve() in above:
+    raise errors.InputError(
+        f'{path}: base: {name!r} is based on this schema; remove one of the'
+        ' two'
+    )
+  return _load(found, above)
+
+
+def _extend(base, raw, path):
+  """Returns a base with other features behind its own."""
+  return dataclasses.replace(
+      base,
+      name=_typed(raw.get('name', base.name), str, f'{path}: name'),
+      features=(
+          *base.features,
+          *_features(raw.get('features', []), f'{path}: features'),
+      ),
+      path=path,
+  )
 
 
 def _parse_schema(raw: dict[str, Any], path: str) -> schema_lib.Schema:
@@ -74,15 +121,29 @@ def _parse_schema(raw: dict[str, Any], path: str) -> schema_lib.Schema:
       'item': lambda value, place: _record(
           schema_lib.Item, value, place, _SIDE_TABLE
       ),
-      'features': lambda value, place: tuple(
-          _record(schema_lib.Feature, feature, f'{place}[{index}]')
-          for index, feature in enumerate(_typed(value, list, place))
-      ),
+      'features': _features,
   }
   if 'path' in raw:
     raise errors.InputError(f"{path}: unknown key 'path'; remove it")
   schema = _record(schema_lib.Schema, raw, path, tables, root=True)
   return dataclasses.replace(schema, path=path)
+
+
+def _features(value, place):
+  return tuple(
+      _feature(feature, f'{place}[{index}]')
+      for index, feature in enumerate(_typed(value, list, place))
+  )
+
+
+def _feature(raw, place):
+  """Builds a feature; whose a past one is need not be said."""
+  kind = _typed(raw, dict, place).get('kind')
+  if kind in schema_lib.PAST_KINDS:
+    raw = {'owner': 'context', **raw}
+  if kind == 'past_rate':
+    raw = {'prior_rows': _PRIOR_ROWS, **raw}
+  return _record(schema_lib.Feature, raw, place)
 
 
 def _record(cls, raw, place, nested=None, *, root=False):
@@ -94,7 +155,9 @@ def _record(cls, raw, place, nested=None, *, root=False):
     where = f'{place}: {key}' if root else f'{place}.{key}'
     if key not in fields:
       known = sorted(set(fields) - {'path'})
-      raise errors.InputError(f'{where}: unknown key; {nearest(key, known)}')
+      raise errors.InputError(
+          f'{where}: unknown key; {spelling.nearest(key, known)}'
+      )
     if nested and key in nested:
       values[key] = nested[key](value, where)
     else:
@@ -184,98 +247,6 @@ def _check_entities(schema):
           f'{schema.path}: {place}.side_table.valid_from_unit: there is no'
           ' valid_from; name the column of that time, or remove the unit'
       )
-
-
-def _check_feature(schema, feature, place):
-  """Refuses contradictions inside one feature."""
-  place = f'{place} ({feature.name})'
-  if bool(feature.column) == bool(feature.expression):
-    raise errors.InputError(f'{place}: give either column or expression')
-  if feature.kind == 'multi_hot' and feature.max_values < 1:
-    raise errors.InputError(f'{place}: max_values: multi_hot needs 1 or more')
-  if feature.kind == 'multi_hot' and not feature.separator:
-    raise errors.InputError(f'{place}: separator: is empty; give the text'
-                            ' that stands between two values')
-  if feature.kind != 'numeric' and (feature.fill is not None
-                                    or feature.transform):
-    raise errors.InputError(f'{place}: fill and transform are for numeric')
-  _check_limits(feature, place)
-  _check_buckets(feature, place)
-  if feature.source and feature.owner == 'entity':
-    raise errors.InputError(
-        f"{place}: source: an entity's feature comes from its side table;"
-        " a column of the log is owner 'context'"
-    )
-  if feature.owner == 'item' and not feature.in_log:
-    if schema.item.side_table is None:
-      raise errors.InputError(
-          f"{place}: there is no [item.side_table]; add it or source = 'log'"
-      )
-  if feature.owner == 'entity':
-    _check_owner(schema, feature, place)
-  elif feature.entity:
-    raise errors.InputError(f"{place}: entity: is for owner 'entity' only")
-
-
-def _check_limits(feature, place):
-  limits = (feature.minimum, feature.maximum)
-  if limits == (None, None):
-    return
-  if not feature.is_number:
-    raise errors.InputError(
-        f'{place}: minimum and maximum are for numeric and bucketized; remove'
-        ' them'
-    )
-  if None not in limits and feature.minimum > feature.maximum:
-    raise errors.InputError(
-        f'{place}: minimum: {feature.minimum} is above the maximum'
-        f' {feature.maximum}; swap them'
-    )
-
-
-def _check_buckets(feature, place):
-  is_bucketized = feature.kind == 'bucketized'
-  if not is_bucketized and (feature.boundaries or feature.num_buckets):
-    raise errors.InputError(
-        f'{place}: boundaries and num_buckets are for bucketized; remove them'
-    )
-  if is_bucketized and bool(feature.boundaries) == bool(feature.num_buckets):
-    raise errors.InputError(
-        f'{place}: bucketized needs either boundaries or num_buckets; give one'
-    )
-  if is_bucketized and not feature.boundaries and feature.num_buckets < 2:
-    raise errors.InputError(
-        f'{place}: num_buckets: is {feature.num_buckets}; give 2 or more'
-    )
-  if np.any(np.diff(np.asarray(feature.boundaries, np.float32)) <= 0):
-    raise errors.InputError(
-        f'{place}: boundaries: do not ascend in 32 bits; sort them, and leave'
-        ' out equal ones'
-    )
-  if feature.hash_buckets < 0 or feature.hash_buckets and feature.is_number:
-    raise errors.InputError(
-        f'{place}: hash_buckets: is {feature.hash_buckets}; give 1 or more to'
-        ' a categorical or multi_hot feature, or remove it'
-    )
-
-
-def _check_owner(schema, feature, place):
-  entity = feature.entity
-  if not entity and len(schema.entities) > 1:
-    raise errors.InputError(
-        f'{place}: key entity is missing; one of {sorted(schema.entities)}'
-    )
-  entity = entity or next(iter(schema.entities))
-  if entity not in schema.entities:
-    raise errors.InputError(
-        f'{place}: entity: unknown {entity!r};'
-        f' {nearest(entity, sorted(schema.entities))}'
-    )
-  if schema.entities[entity].side_table is None:
-    raise errors.InputError(
-        f'{place}: there is no [entities.{entity}.side_table]; add it, or make'
-        " it owner 'context' if it is a column of the log"
-    )
 
 
 def _check_names(schema):

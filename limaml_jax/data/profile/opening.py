@@ -11,6 +11,8 @@ from limaml_jax.data.log import opened as opened_lib
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import tables
+from limaml_jax.data.tasks import ordered_events
+from limaml_jax.data.tasks import past_events
 
 LOG = 'log'
 
@@ -34,10 +36,13 @@ class OpenLog(NamedTuple):
 
   def table_of(self, feature: schema_lib.Feature) -> str:
     """Returns which table a feature's values stand in."""
-    return LOG if feature.in_log else feature.owner
+    is_in_log = feature.in_log or feature.is_past
+    return LOG if is_in_log else feature.owner
 
   def column_of(self, feature: schema_lib.Feature) -> str:
     """Returns the column that holds a feature's values."""
+    if feature.is_past:
+      return ordered_events.feature_column(feature)
     table = self.opened[self.table_of(feature)].table
     return raw_log.column_of(table, feature)
 
@@ -84,11 +89,12 @@ def open_log(
   files = raw_log.find_files(schema, entity, data_dir)
   interactions = schema.interactions
   log = OpenLog(schema, entity, {}, {}, features)
+  _, hidden = past_events.resolve(schema, entity, features)
   opened = raw_log.open_events(
       engine,
       schema,
       entity,
-      [feature for feature in features if feature.in_log],
+      [*(feature for feature in features if feature.in_log), *hidden],
       files['events'],
       max_reject_fraction=1.0,  # They are to be told of, all of them.
   )
@@ -100,7 +106,7 @@ def open_log(
         schema,
         owner,
         source,
-        [f for f in features if f.owner == owner and not f.in_log],
+        raw_log.in_side_table(features, owner),
         files[owner],
         max_reject_fraction=1.0,
     )

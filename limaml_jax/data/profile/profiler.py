@@ -16,6 +16,7 @@ from limaml_jax.data.profile import facts
 from limaml_jax.data.profile import findings
 from limaml_jax.data.profile import leaks
 from limaml_jax.data.profile import opening
+from limaml_jax.data.profile import past
 from limaml_jax.data.profile import subjects as subjects_lib
 
 _NUM_STEPS = 4
@@ -53,6 +54,7 @@ def profile(
     log = opening.open_log(
         connection, schema, data_dir, task_entity=data.task_entity
     )
+    past.add(duckdb_engine.DuckDbEngine(connection), log)
     on_progress(1, _NUM_STEPS)
     known = _profile(connection, log, on_progress)
   return known._replace(findings=findings.find(known, schema))

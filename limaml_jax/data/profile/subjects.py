@@ -37,12 +37,17 @@ class Subject(NamedTuple):
   @property
   def is_feature(self) -> bool:
     """Whether it is one."""
-    return self.kind in schema_lib.KINDS
+    return self.kind in schema_lib.KINDS or self.is_past
+
+  @property
+  def is_past(self) -> bool:
+    """Whether it is a feature made of earlier events."""
+    return self.kind in schema_lib.PAST_KINDS
 
   @property
   def is_number(self) -> bool:
     """Whether it is a feature whose values are numbers."""
-    return self.kind in schema_lib.NUMBER_KINDS
+    return self.kind in schema_lib.NUMBER_KINDS or self.is_past
 
 
 def find(log: opening.OpenLog) -> list[Subject]:
@@ -136,6 +141,8 @@ def _feature(log: opening.OpenLog, feature: schema_lib.Feature) -> Subject:
   table, column = log.table_of(feature), log.column_of(feature)
   value, kind = tables.quote(column), log.types[table][column]
   subject = Subject(feature.name, table, feature.kind, kind, value, 'false')
+  if feature.is_past:
+    return subject._replace(number=value)
   if feature.kind == 'multi_hot':
     return subject._replace(separator=feature.separator)
   if not feature.is_number:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from limaml_jax import errors
 from limaml_jax.data import dataset
+from limaml_jax.data.log import downstream
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.tasks import fitting
@@ -98,7 +99,7 @@ def check(
   ):
     if asked != earlier:
       raise _differs(kept, schema, what, asked, earlier)
-  features = raw_log.as_downstream(
+  features = downstream.as_downstream(
       raw_log.features_of(schema, task_entity),
       raw_log.side_sources(schema, entity),
   )

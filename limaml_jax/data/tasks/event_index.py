@@ -68,7 +68,7 @@ def read(
   Raises:
     InputError: if the protocol does not fit the log.
   """
-  keys, offsets, seconds = _read_entities(ordered)
+  keys, offsets, seconds = read_entities(ordered)
   split = event_split.split_events(
       keys.to_pylist(), offsets, seconds, protocol=protocol
   )
@@ -95,8 +95,18 @@ def read(
   )
 
 
-def _read_entities(ordered):
-  """Returns each entity's key and where its events begin, and their seconds."""
+def read_entities(
+    ordered: ordered_events.OrderedEvents,
+) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+  """Reads whose the events are.
+
+  Args:
+    ordered: the log.
+
+  Returns:
+    The N entities' keys; where the events of each begin, [N + 1]; and the UTC
+    seconds of all events.
+  """
   keys, begins, num_seen, last = [], [], 0, None
   seconds = np.empty(ordered.num_events, np.int64)
   columns = (ordered_events.ENTITY, ordered_events.TIME)

@@ -77,6 +77,37 @@ def split_events(
   return split
 
 
+def hides_inside(protocol: config_lib.ProtocolConfig) -> bool:
+  """Says whether a hidden event may be earlier than one that is not.
+
+  Then time alone does not keep it from whoever counts the events of others.
+  """
+  return protocol.split != 'by_time' and protocol.phase == 'validation'
+
+
+def hidden_from(
+    entity_keys: Sequence[str],
+    offsets: np.ndarray,
+    timestamps: np.ndarray,
+    *,
+    protocol: config_lib.ProtocolConfig,
+) -> np.ndarray:
+  """Returns the UTC second from which each entity's events are hidden, [N].
+
+  They are the events that the test is for, in the phase before it.
+
+  Args:
+    entity_keys: as of `split_events`, like all others.
+    offsets: [N + 1].
+    timestamps: [events].
+    protocol: the settings.
+  """
+  ends = _visible_ends(entity_keys, offsets, timestamps, protocol)
+  never = np.iinfo(np.int64).max
+  seconds = np.append(timestamps, never)[ends]
+  return np.where(ends < offsets[1:], seconds, never)
+
+
 def latest(split: Split, offsets: np.ndarray, max_history: int) -> Split:
   """Keeps the latest events of each entity's history, and its test events.
 
@@ -124,19 +155,13 @@ def _by_time(offsets, timestamps, protocol):
 def _within_entity(entity_keys, offsets, timestamps, protocol):
   """Tests the last events of each entity, and newcomers early on."""
   fraction = protocol.new_entity_fraction
-  # Without newcomers nobody's key needs hashing.
-  keys = entity_keys if fraction else []
-  places = np.ones(len(entity_keys))
-  places[:len(keys)] = [_place(key) for key in keys]
-  histories = np.zeros(len(entity_keys), np.int64)
-  histories[:len(keys)] = [_newcomer_history(key) for key in keys]
+  places, histories = _hash_keys(entity_keys, fraction)
   newcomer = places < fraction
   begins = offsets[:-1]
   ends = offsets[1:]
   if protocol.phase == 'validation':
     # Those the test calls newcomers are unknown yet; others play their part.
-    tested, _ = _bounds(begins, ends, timestamps, newcomer, histories, protocol)
-    ends = np.where(newcomer, begins, tested)
+    ends = _visible_ends(entity_keys, offsets, timestamps, protocol)
     newcomer = (places >= fraction) & (places < 2 * fraction)
   tested, ends = _bounds(
       begins, ends, timestamps, newcomer, histories, protocol
@@ -152,6 +177,27 @@ def _within_entity(entity_keys, offsets, timestamps, protocol):
       test_end=int(last) + 1,
       refresh_seconds=0,
   )
+
+
+def _visible_ends(entity_keys, offsets, timestamps, protocol):
+  """Returns where the events begin that the test hides, per entity."""
+  fraction = protocol.new_entity_fraction
+  places, histories = _hash_keys(entity_keys, fraction)
+  newcomer = places < fraction
+  begins, ends = offsets[:-1], offsets[1:]
+  tested, _ = _bounds(begins, ends, timestamps, newcomer, histories, protocol)
+  return np.where(newcomer, begins, tested)
+
+
+def _hash_keys(entity_keys, fraction):
+  """Returns places in [0, 1), and what newcomers have of history, [N] each."""
+  # Without newcomers nobody's key needs hashing.
+  keys = entity_keys if fraction else []
+  places = np.ones(len(entity_keys))
+  places[:len(keys)] = [_place(key) for key in keys]
+  histories = np.zeros(len(entity_keys), np.int64)
+  histories[:len(keys)] = [_newcomer_history(key) for key in keys]
+  return places, histories
 
 
 def _bounds(begins, ends, timestamps, newcomer, histories, protocol):

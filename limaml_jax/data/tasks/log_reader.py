@@ -6,15 +6,13 @@ Reads what no earlier run has, and puts the runs in one order.
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import logging
 import pathlib
 from typing import NamedTuple
-
-import ibis.expr.types as ir
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax.data.engines import start
+from limaml_jax.data.log import downstream
 from limaml_jax.data.log import opened as opened_lib
 from limaml_jax.data.log import raw_log
 from limaml_jax.data.log import schema as schema_lib
@@ -22,9 +20,9 @@ from limaml_jax.data.tasks import event_runs
 from limaml_jax.data.tasks import fingerprint
 from limaml_jax.data.tasks import ordered_events
 from limaml_jax.data.tasks import ordering
+from limaml_jax.data.tasks import past_events
+from limaml_jax.data.tasks import run_merging
 from limaml_jax.data.tasks import side_tables
-
-_LOGGER = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -48,6 +46,7 @@ class LogReader:
       self,
       schema: schema_lib.Schema,
       data: config_lib.DataConfig,
+      protocol: config_lib.ProtocolConfig,
       data_dir: pathlib.Path,
       engines: start.Engines,
       max_reject_fraction: float,
@@ -57,18 +56,30 @@ class LogReader:
     Args:
       schema: says what is where.
       data: task entity and cap.
+      protocol: which events are hidden from others.
       data_dir: that names of files are relative to.
       engines: that read.
       max_reject_fraction: of the rows of a table.
     """
     self._schema = schema
-    self._data = data
     self._data_dir = data_dir
     self._max_reject_fraction = max_reject_fraction
     self._engines = engines
     self._entity = raw_log.find_entity(schema, data.task_entity)
     self._sources = raw_log.side_sources(schema, self._entity)
     self._features = raw_log.features_of(schema, data.task_entity)
+    past, self._hidden = past_events.resolve(
+        schema, self._entity, self._features
+    )
+    self._merger = run_merging.Merger(
+        schema,
+        protocol,
+        engines,
+        self._sources,
+        self._features,
+        past,
+        self._hidden,
+    )
 
   def read(
       self,
@@ -108,8 +119,8 @@ class LogReader:
         )
     event_runs.write_rejects(rejects, directory)
     return Found(
-        ordered=self._order(runs, opened, scratch, read),
-        features=raw_log.as_downstream(self._features, self._sources),
+        ordered=self._merger.merge(runs, opened, scratch, read),
+        features=downstream.as_downstream(self._features, self._sources),
         sides={
             owner: side_tables.read(
                 opened[owner], source, self._features_in(owner)
@@ -121,11 +132,12 @@ class LogReader:
 
   def _features_in(self, owner):
     """Returns the features in the side table of an owner."""
-    return [f for f in self._features if f.owner == owner and not f.in_log]
+    return raw_log.in_side_table(self._features, owner)
 
   def _read_events(self, paths, directory, earlier):
     """Returns the runs of the log, and which of its files were read."""
     in_log = [feature for feature in self._features if feature.in_log]
+    in_log += self._hidden
     key = fingerprint.of_run(self._schema, self._entity, in_log)
     named = fingerprint.of_files(paths, self._data_dir)
     runs = event_runs.Runs(directory)
@@ -179,62 +191,3 @@ class LogReader:
         paths,
         max_reject_fraction=self._max_reject_fraction,
     )
-
-  def _order(self, runs, opened, scratch, read):
-    """Merges runs; one alone is in order already."""
-    changing = {
-        owner: side
-        for owner, side in opened.items()
-        if self._sources[owner].valid_from and self._features_in(owner)
-    }
-    paths = [path for parts in runs.paths() for path in parts]
-    if len(runs.found) == 1 and not changing:
-      return ordered_events.open_files(paths)
-    engine = self._engines.for_log()
-    rows = engine.read(paths)
-    if len(runs.found) > 1 and self._schema.interactions.duplicates != 'keep':
-      rows = self._without_repeated(rows, read)
-    keys = {'entity': ordered_events.ENTITY, 'item': ordered_events.ITEM}
-    versions = {
-        keys[owner]: self._versions(engine, owner, side, scratch)
-        for owner, side in changing.items()
-    }
-    for owner, side in changing.items():
-      if not ordering.knows_any(rows, keys[owner], versions[keys[owner]]):
-        raise errors.InputError(
-            f'{side.table.files[0]}: none of the {owner} keys of the log is'
-            ' here; spell them alike'
-        )
-    rows = ordering.join_versions(rows, versions)
-    return ordered_events.open_files(
-        engine.write(
-            ordering.in_order(rows),
-            scratch / 'ordered',
-            ordered_events.ROWS_PER_PART,
-        )
-    )
-
-  def _without_repeated(self, rows: ir.Table, read) -> ir.Table:
-    """Refuses, or leaves out, events that stand in two runs."""
-    if self._schema.interactions.duplicates == 'error':
-      number = ordering.num_repeated(rows)
-      if number:
-        raise errors.InputError(
-            f'{read[0]}: {number} events of the new files are in files that'
-            ' were read before, alike in entity, item and time; remove them,'
-            " or set duplicates = 'first' or 'keep'"
-        )
-      return rows
-    return ordering.first_of_repeated(rows)
-
-  def _versions(self, engine, owner, side, scratch) -> ir.Table:
-    """Hands what changes in time to the engine that orders the log."""
-    found = ordering.versions(
-        side, self._sources[owner], self._features_in(owner)
-    )
-    if engine is self._engines.for_sides():
-      return found
-    paths = self._engines.for_sides().write(
-        found, scratch / f'{owner}.versions', ordered_events.ROWS_PER_PART
-    )
-    return engine.read(paths)

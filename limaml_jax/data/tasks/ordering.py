@@ -42,6 +42,18 @@ def select(
     entity: that is adapted.
     features: that stand in the log.
   """
+  return in_order(select_events(opened, schema, entity, features))
+
+
+def select_events(
+    opened: opened_lib.Opened,
+    schema: schema_lib.Schema,
+    entity: schema_lib.Entity,
+    features: Sequence[schema_lib.Feature],
+    *,
+    keep: Sequence[str] = (),
+) -> ir.Table:
+  """Selects what `select` does, in no order, and columns to `keep`."""
   interactions, table = schema.interactions, opened.table
   rows = opened.accepted
   label = checks.to_number(rows[table.computed[interactions.label]])
@@ -60,10 +72,10 @@ def select(
   if interactions.duplicates != 'keep':
     file = table.file_names()[rows[tables.FILE]]
     columns |= {FILE: file, ROW: rows[tables.ROW]}
-  rows = rows.select(**columns)
+  rows = rows.select(*keep, **columns)
   if interactions.duplicates == 'first':
     rows = first_of_repeated(rows)
-  return in_order(rows)
+  return rows
 
 
 def in_order(rows: ir.Table) -> ir.Table:
@@ -87,6 +99,28 @@ def num_repeated(rows: ir.Table) -> int:
   return total.to_pyarrow().as_py() - distinct.to_pyarrow().as_py()
 
 
+def attributes(
+    opened: opened_lib.Opened,
+    source: schema_lib.SideTable,
+    features: Sequence[schema_lib.Feature],
+) -> ir.Table:
+  """Selects a side table's keys and values.
+
+  Args:
+    opened: the side table.
+    source: its schema.
+    features: that stand in it.
+  """
+  rows = opened.accepted
+  columns = {_KEY: values.as_text(rows[source.key])}
+  if source.valid_from:
+    columns[_FROM] = rows[raw_log.TIME]
+  for feature in features:
+    value = rows[raw_log.column_of(opened.table, feature)]
+    columns[feature_column(feature)] = values.of_feature(value, feature)
+  return rows.select(**columns)
+
+
 def versions(
     opened: opened_lib.Opened,
     source: schema_lib.SideTable,
@@ -99,17 +133,7 @@ def versions(
     source: its schema.
     features: that stand in it.
   """
-  rows = opened.accepted
-  columns = {
-      feature_column(feature): values.of_feature(
-          rows[raw_log.column_of(opened.table, feature)], feature
-      )
-      for feature in features
-  }
-  rows = rows.select(
-      **{_KEY: values.as_text(rows[source.key]), _FROM: rows[raw_log.TIME]},
-      **columns,
-  )
+  rows = attributes(opened, source, features)
   window = ibis.window(group_by=_KEY, order_by=_FROM)
   return rows.mutate(**{_UNTIL: rows[_FROM].lead().over(window)})
 
@@ -136,4 +160,20 @@ def join_versions(
     )
     joined = rows.left_join(side, [rows[key] == side[_KEY], holds])
     rows = joined.drop(_KEY, _FROM, _UNTIL)
+  return rows
+
+
+def join_attributes(
+    rows: ir.Table, attributes_of: Mapping[str, ir.Table]
+) -> ir.Table:
+  """Joins to each event what holds for all time.
+
+  Args:
+    rows: events.
+    attributes_of: column that a side table's keys refer to, ENTITY or ITEM ->
+      its `attributes`, one row per key.
+  """
+  for key, side in attributes_of.items():
+    joined = rows.left_join(side, [rows[key] == side[_KEY]])
+    rows = joined.drop(_KEY)
   return rows
