@@ -40,9 +40,9 @@ class Settings:
     max_events: latest events that an entity learns from.
   """
 
-  fixed_precision: float = 2.0
-  constant_precision: float = 1.0
-  taste_precision: float = 5.0
+  fixed_precision: float = 10.0
+  constant_precision: float = 2.0
+  taste_precision: float = 20.0
   max_events: int = 128
 
 
@@ -106,7 +106,7 @@ def fixed_logits(data: pipeline.Dataset, *, precision: float) -> np.ndarray:
         'protocol'
     )
   weights = _fit(
-      design[is_train],
+      sparse.csr_matrix(design[is_train]),
       table.labels[is_train].astype(np.float64),
       table.weights[is_train].astype(np.float64),
       np.where(np.arange(design.shape[1]) == 0, 0.0, precision),

@@ -17,6 +17,8 @@ from limaml_jax import types
 # Categories that a tree can split by itself; those of larger vocabularies are
 # told by the past rate of their label alone.
 MAX_CATEGORIES = 255
+# A multi_hot feature has a column for each value, up to so many.
+MAX_INDICATORS = 32
 # Features of vocabularies up to this are crossed with the entity.
 MAX_CROSSED = 64
 
@@ -33,7 +35,7 @@ class RateSettings:
 
   of_entities: bool = True
   at_refresh: bool = False
-  strength: float = 5.0
+  strength: float = 10.0
 
 
 class Columns(NamedTuple):
@@ -87,7 +89,7 @@ def make(data: pipeline.Dataset, settings: RateSettings) -> Columns:
 
 
 def _is_large(spec: types.FeatureSpec) -> bool:
-  limit = MAX_CROSSED if spec.kind == 'multi_hot' else MAX_CATEGORIES
+  limit = MAX_INDICATORS if spec.kind == 'multi_hot' else MAX_CATEGORIES
   return spec.kind != 'numeric' and spec.num_rows > limit
 
 

@@ -31,7 +31,7 @@ class Settings:
 
   num_trees: int = 200
   learning_rate: float = 0.05
-  max_leaves: int = 31
+  max_leaves: int = 15
   min_leaf_rows: int = 100
   l2: float = 1.0
   rates: tabular.RateSettings = tabular.RateSettings()
