@@ -41,8 +41,8 @@ class Settings:
     num_passes: over the events of a day.
   """
 
-  rate_factor: float = 1.0
-  num_passes: int = 1
+  rate_factor: float = 3.0
+  num_passes: int = 2
 
 
 def score(

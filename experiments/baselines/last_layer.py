@@ -34,7 +34,7 @@ class Settings:
     max_events: latest events that an entity learns from.
   """
 
-  bias_precision: float = 1.0
+  bias_precision: float = 2.0
   kernel_precision: float = 5.0
   max_events: int = 128
 

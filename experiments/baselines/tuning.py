@@ -68,10 +68,7 @@ _TRIALS: dict[str, tuple[Any, ...]] = {
     registry.LAST_LAYER: tuple(
         last_layer.Settings(bias, kernel)
         for bias, kernel in (
-            (0.5, 5.0),
-            (1.0, 2.0),
             (1.0, 5.0),
-            (1.0, 20.0),
             (2.0, 5.0),
             (2.0, 20.0),
             (2.0, 50.0),
@@ -82,10 +79,13 @@ _TRIALS: dict[str, tuple[Any, ...]] = {
         daily_ids.Settings(rate_factor, num_passes)
         for rate_factor, num_passes in (
             (1.0, 1),
-            (3.0, 1),
-            (10.0, 1),
             (1.0, 2),
+            (1.0, 4),
+            (3.0, 1),
             (3.0, 2),
+            (3.0, 3),
+            (3.0, 4),
+            (10.0, 1),
             (10.0, 2),
         )
     ),
