@@ -7,8 +7,8 @@
         --config=experiments/configs/kuairand.py \
         --data=runs/kuairand/validation --workdir=runs/search
 
-The best there is what `Settings` of a module default to; its docstring says
-what it gave.
+The best there by ROC-AUC is what `Settings` of a module default to, one seed:
+trees .7406, glmix .7316, last_layer .7279, daily_ids .7250.
 """
 
 from collections.abc import Callable
