@@ -98,14 +98,26 @@ def plan(
     table: dataset.TaskTable,
     info: dataset.DatasetInfo,
     config: config_lib.EpisodeConfig,
+    *,
+    since: int = 0,
 ) -> EpisodeIndex:
-  """Divides all training events into episodes, each event a query row once."""
+  """Divides all training events into episodes, each event a query row once.
+
+  Args:
+    table: all tasks.
+    info: of the dataset.
+    config: how episodes are drawn.
+    since: UTC seconds; earlier events are support alone.
+  """
   entities = np.repeat(np.arange(len(table.entity_keys)), table.num_train)
   within = np.arange(entities.size) - np.repeat(
       np.cumsum(table.num_train) - table.num_train, table.num_train
   )
   events = table.offsets[entities] + within
   times = table.timestamps[events]
+  if since:
+    kept = times >= since
+    entities, events, times = entities[kept], events[kept], times[kept]
   if info.refresh_seconds:
     periods = (times - info.cutoffs[0]) // info.refresh_seconds
   else:

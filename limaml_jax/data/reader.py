@@ -190,6 +190,7 @@ def make_reader(
     *,
     names: episodes.FeatureNames,
     config: config_lib.Config,
+    since: int = 0,
 ) -> tuple[grain.MapDataset, BatchPlan]:
   """Returns meta-batches by global step, and the plan behind them.
 
@@ -198,9 +199,10 @@ def make_reader(
     info: of the dataset.
     names: of the features that the network reads, and where they go.
     config: `episodes`, `outer_loop.num_epochs` and `training.seed` are read.
+    since: UTC seconds; earlier events are support alone.
   """
   seed = config.training.seed
-  index = episodes.plan(table, info, config.episodes)
+  index = episodes.plan(table, info, config.episodes, since=since)
   batch_plan = BatchPlan(
       index,
       config=config.episodes,

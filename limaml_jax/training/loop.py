@@ -65,7 +65,7 @@ def train(
         'change the protocol'
     )
   announce.run(config, plan)
-  state, shardings, meta_update = _prepare_update(config, assembly, num_steps)
+  state, shardings, meta_update = prepare_update(config, assembly, num_steps)
   last_step = min(num_steps, stop_after or num_steps)
   reader = reader_lib.iterate(steps)
   shapes = announce.Shapes(config, assembly)
@@ -89,12 +89,18 @@ def train(
   return state
 
 
-def _prepare_update(
+def prepare_update(
     config: config_lib.Config,
     assembly: assembly_lib.Assembly,
     num_steps: int,
 ) -> tuple[state_lib.TrainState, state_lib.TrainState, state_lib.MetaUpdate]:
-  """Returns the initial state, its shardings, and the outer update."""
+  """Returns the initial state, its shardings, and the outer update.
+
+  Args:
+    config: of the run.
+    assembly: its network.
+    num_steps: that the learning rates fall over; they stay low thereafter.
+  """
   optimizers = assembly_lib.make_optimizers(config, num_steps)
   state = state_lib.make_state(
       jax.random.key(config.training.seed),

@@ -1,0 +1,1 @@
+"""What a practitioner would pick instead of LiMAML, scored as served."""

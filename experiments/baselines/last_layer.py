@@ -1,0 +1,81 @@
+"""Last layer: the network without identity, its last layer fitted to each.
+
+At each refresh the last layer moves to the entity's own earlier events, held
+back by a Gaussian prior around what training left. The logit is linear in that
+layer, so the optimum is found, whatever a number of gradient steps would reach.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import pathlib
+
+import numpy as np
+from scipy import special
+
+from experiments import pipeline
+from experiments import variants
+from experiments.baselines import entity_effects
+from experiments.baselines import row_network
+from experiments.baselines import served_rows
+from limaml_jax import config as config_lib
+from limaml_jax import overrides
+from limaml_jax.evaluation import scores as scores_lib
+
+VARIANT = variants.GLOBAL
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What is tuned.
+
+  Attributes:
+    bias_precision: of the prior around the trained bias.
+    kernel_precision: of the prior around the trained kernel.
+    max_events: latest events that an entity learns from.
+  """
+
+  bias_precision: float = 2.0
+  kernel_precision: float = 5.0
+  max_events: int = 128
+
+
+def score(
+    data: pipeline.Dataset,
+    config: config_lib.Config,
+    *,
+    seed: int,
+    workdir: pathlib.Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    settings: Settings = Settings(),
+) -> scores_lib.Scores:
+  """Trains the network unless it is there, fits, and scores the test rows.
+
+  Args:
+    data: prepared dataset.
+    config: of the variant `global`.
+    seed: of training.
+    workdir: receives the network, in a folder named for variant and seed.
+    on_progress: called with (steps or fits done, all).
+    settings: of the fits.
+  """
+  config = overrides.override(config, variants.TRAINED[VARIANT])
+  config = pipeline.with_seed(config, seed)
+  run_dir = workdir / VARIANT / f'seed_{seed}'
+  state, assembly = row_network.train(data, config, run_dir, on_progress)
+  network = row_network.RowNetwork(assembly, data.table, data.info.entity_type)
+  entity = served_rows.owners(data)
+  event = np.arange(entity.size)
+  features = network.last_inputs(state.params, entity, event)
+  precision = np.full(features.shape[1], settings.kernel_precision)
+  precision[0] = settings.bias_precision
+  rows = served_rows.list_rows(data)
+  logits = entity_effects.add(
+      data,
+      rows,
+      logits=network.logits(state.params, entity, event),
+      features=features,
+      precision=precision,
+      max_events=settings.max_events,
+      on_progress=on_progress,
+  )
+  return served_rows.as_scores(data, rows, special.expit(logits))

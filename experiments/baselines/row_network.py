@@ -1,0 +1,132 @@
+"""Row network: a trained network without adaptation, read row by row."""
+
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import pipeline
+from limaml_jax import config as config_lib
+from limaml_jax import types
+from limaml_jax.blocks import model as model_lib
+from limaml_jax.data import dataset
+from limaml_jax.evaluation import replay
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import loop
+from limaml_jax.training import state as state_lib
+
+_CHUNK = 4096
+_LAST = 'last'  # Layer of the global block, linear in what it reads.
+
+
+class RowNetwork:
+  """A network, ready to read events, each with the features it came with."""
+
+  def __init__(
+      self,
+      assembly: assembly_lib.Assembly,
+      table: dataset.TaskTable,
+      entity_type: types.EntityType,
+  ):
+    """Compiles nothing yet."""
+    self._table = table
+    self._entity_type = entity_type
+    self._names = assembly.names
+    self._logit = jax.jit(_make_logit(assembly.model, entity_type))
+    self._last_inputs = jax.jit(_make_last_inputs(assembly.model, entity_type))
+
+  def logits(
+      self, params: types.BlockParams, entity: np.ndarray, event: np.ndarray
+  ) -> np.ndarray:
+    """Returns the logit of each event, [n] float32."""
+    return self._map(self._logit, params, entity, event)
+
+  def last_inputs(
+      self, params: types.BlockParams, entity: np.ndarray, event: np.ndarray
+  ) -> np.ndarray:
+    """Returns 1 and what the last layer reads of each event, [n, width + 1]."""
+    return self._map(self._last_inputs, params, entity, event)
+
+  def _map(self, function, params, entity, event):
+    rows = replay.TestRows(entity, event, day=entity, support_size=entity)
+    if not event.size:
+      return np.zeros(0, np.float32)
+    parts = []
+    for i in range(0, event.size, _CHUNK):
+      chosen = np.minimum(np.arange(i, i + _CHUNK), event.size - 1)
+      chunk = replay.TestRows(*(column[chosen] for column in rows))
+      read = functools.partial(replay.row_features, self._table, chunk)
+      meta, regular = read(self._names.meta), read(self._names.regular)
+      found = np.asarray(function(params, meta, regular))
+      parts.append(found[: event.size - i])
+    return np.concatenate(parts)
+
+
+def train(
+    data: pipeline.Dataset,
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    on_progress: loop.ProgressFn,
+) -> tuple[state_lib.TrainState, assembly_lib.Assembly]:
+  """Trains a network, or finds it trained.
+
+  Args:
+    data: prepared dataset.
+    config: of the run.
+    workdir: of the run.
+    on_progress: called after each outer step.
+
+  Returns:
+    Its state after the last step, and how it is put together.
+  """
+  state = loop.train(
+      config, data.table, data.info, workdir, on_progress=on_progress
+  )
+  return state, assembly_lib.assemble(config, data.info)
+
+
+def _make_logit(model: model_lib.Model, entity_type: types.EntityType):
+  """Returns (params, raw meta features, raw features) -> logits, [n]."""
+  first = functools.partial(jax.tree.map, lambda x: x[0])
+
+  def of_task(params, meta, regular):
+    """Scores the only event of a task, leaves [1, ...]."""
+    examples = types.Examples(
+        meta_features={entity_type: meta},
+        features=regular,
+        labels=jnp.zeros(1),
+        mask=jnp.ones(1),
+    )
+    encoded = model.encode(params, model.index(examples))
+    embedded = model.embed(params.meta_block, encoded.meta_features)
+    return model.logit(
+        params.global_block, first(embedded), first(encoded.features)
+    )
+
+  def logits(params, meta, regular):
+    tasks = jax.tree.map(lambda x: x[:, None], (meta, regular))
+    return jax.vmap(of_task, in_axes=(None, 0, 0))(params, *tasks)
+
+  return logits
+
+
+def _make_last_inputs(model: model_lib.Model, entity_type: types.EntityType):
+  """Returns (params, raw meta features, raw features) -> [n, width + 1].
+
+  A logit is linear in the last layer: its gradient there is what it reads.
+  """
+  logits = _make_logit(model, entity_type)
+
+  def one_logit(last, params, meta, regular):
+    global_block = {**params.global_block, _LAST: last}
+    rows = jax.tree.map(lambda x: x[None], (meta, regular))
+    return logits(params._replace(global_block=global_block), *rows)[0]
+
+  def last_inputs(params, meta, regular):
+    gradient = jax.vmap(jax.grad(one_logit), in_axes=(None, None, 0, 0))
+    found = gradient(params.global_block[_LAST], params, meta, regular)
+    return jnp.concatenate([found['bias'], found['kernel'][..., 0]], axis=1)
+
+  return last_inputs

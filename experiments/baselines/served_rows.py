@@ -1,0 +1,56 @@
+"""Rows to score: the same, in the same order, as a replay of a run leaves."""
+
+import numpy as np
+
+from experiments import pipeline
+from limaml_jax.evaluation import replay
+from limaml_jax.evaluation import scores as scores_lib
+from limaml_jax.store import lookup
+
+
+def list_rows(data: pipeline.Dataset) -> replay.TestRows:
+  """Lists the test events, one refresh after another."""
+  rows = replay.test_rows(data.table, data.info)
+  order = np.argsort(rows.day, kind='stable')
+  return replay.TestRows(*(column[order] for column in rows))
+
+
+def as_scores(
+    data: pipeline.Dataset, rows: replay.TestRows, probability: np.ndarray
+) -> scores_lib.Scores:
+  """Returns the scored rows; nothing that was stored has an age here."""
+  num_rows = rows.event.size
+  return scores_lib.concatenate([
+      scores_lib.Scores(
+          entity=rows.entity,
+          day=rows.day,
+          label=data.table.labels[rows.event],
+          score=probability,
+          support_size=rows.support_size,
+          age_seconds=np.full(num_rows, -1),
+          status=np.full(num_rows, int(lookup.Status.PRESENT)),
+      )
+  ])
+
+
+def refresh_times(data: pipeline.Dataset) -> np.ndarray:
+  """Returns the refresh that precedes each event, UTC seconds, [events].
+
+  Training events have one every `refresh_seconds` too. Where each entity has a
+  cutoff of its own, its events before that are as fresh as they can be.
+  """
+  table, info = data.table, data.info
+  times = table.timestamps
+  if info.cutoffs:
+    first, period = info.cutoffs[0], info.refresh_seconds
+    if not period:
+      return np.where(times < first, times, first)
+    return times - (times - first) % period
+  cutoffs = np.repeat(replay.entity_cutoffs(table), np.diff(table.offsets))
+  return np.minimum(times, cutoffs)
+
+
+def owners(data: pipeline.Dataset) -> np.ndarray:
+  """Returns the entity of each event, [events]."""
+  sizes = np.diff(data.table.offsets)
+  return np.repeat(np.arange(sizes.size), sizes)
