@@ -36,6 +36,13 @@ class OverrideTest(parameterized.TestCase):
       ('nan', 'inner_loop.learning_rate', float('nan'), 'must be positive'),
       ('negative', 'inner_loop.prior_rows', -1.0, 'must not be negative'),
       ('fraction', 'episodes.support_dropout', 1.5, 'must be in 0..1'),
+      ('early', 'outer_loop.early_loss_share', -0.1, 'must be in 0..1'),
+      ('penalty', 'outer_loop.embedding_penalty', -1.0, 'not be negative'),
+      ('ranking', 'outer_loop.ranking_loss', 'triplet', 'choose one of pair'),
+      ('weight', 'outer_loop.ranking_weight', -1.0, 'must not be negative'),
+      ('end', 'episodes.support_dropout_end', -0.5, 'must be in 0..1, or -1'),
+      ('days', 'episodes.support_half_life_days', -1.0, 'not be negative'),
+      ('events', 'episodes.support_half_life_events', -1.0, 'not be negative'),
       ('descending', 'episodes.support_buckets', (16, 4), 'ascending'),
       ('empty', 'episodes.support_buckets', (), 'ascending'),
   )

@@ -108,6 +108,7 @@ def _prepare_update(
       loss_fn=assembly.loss_fn,
       query_loss_fn=assembly.query_loss_fn,
       config=config.inner_loop,
+      objective=assembly.objective,
   )
   meta_update = state_lib.make_meta_update(
       meta_loss,
