@@ -196,6 +196,9 @@ class OuterLoopConfig:
     ranking_loss: 'pairwise', logistic over each pair of a positive and a
       negative row of a query, or 'listwise', softmax over all its rows.
     ranking_weight: of that loss beside the cross-entropy of the query.
+    holdout_fraction: of the training rows, the latest ones: they do not train,
+      their query loss judges each checkpoint, and the best one is served; with
+      0 all rows train, and the newest checkpoint is served.
   """
 
   num_epochs: int = 3
@@ -209,6 +212,7 @@ class OuterLoopConfig:
   embedding_penalty: float = 0.0
   ranking_loss: str = 'pairwise'
   ranking_weight: float = 0.0
+  holdout_fraction: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,6 +115,10 @@ def _check(settings: Mapping[str, Any]) -> None:
   for name in _SHARES:
     if not 0 <= settings[name] <= 1:
       _refuse(name, settings, 'it must be in 0..1')
+  if not 0 <= settings['outer_loop.holdout_fraction'] < 1:
+    _refuse(
+        'outer_loop.holdout_fraction', settings, 'it must be in 0..1, and not 1'
+    )
   dropout_end = settings['episodes.support_dropout_end']
   if not (0 <= dropout_end <= 1 or dropout_end == -1):
     _refuse(

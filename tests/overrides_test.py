@@ -43,6 +43,7 @@ class OverrideTest(parameterized.TestCase):
       ('end', 'episodes.support_dropout_end', -0.5, 'must be in 0..1, or -1'),
       ('days', 'episodes.support_half_life_days', -1.0, 'not be negative'),
       ('events', 'episodes.support_half_life_events', -1.0, 'not be negative'),
+      ('holdout', 'outer_loop.holdout_fraction', 1.0, 'and not 1'),
       ('descending', 'episodes.support_buckets', (16, 4), 'ascending'),
       ('empty', 'episodes.support_buckets', (), 'ascending'),
   )

@@ -6,6 +6,7 @@ by a seed of its own for each step, assembles ahead in a thread, and knows its
 position, the number of the next step, for the checkpoint.
 """
 
+import dataclasses
 import functools
 import threading
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from limaml_jax import types
 from limaml_jax.data import buckets
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.data import holdout
 from limaml_jax.data import recency
 
 
@@ -214,10 +216,37 @@ def make_reader(
     table: all tasks.
     info: of the dataset.
     names: of the features that the network reads, and where they go.
-    config: `episodes`, `outer_loop.num_epochs` and `training.seed` are read.
+    config: `episodes`, `outer_loop` and `training.seed` are read.
   """
-  seed = config.training.seed
   index = episodes.plan(table, info, config.episodes)
+  if config.outer_loop.holdout_fraction:
+    index, _ = holdout.split(table, index, config.outer_loop.holdout_fraction)
+  return _make_reader(index, table, info, names=names, config=config)
+
+
+def make_holdout(
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    *,
+    names: episodes.FeatureNames,
+    config: config_lib.Config,
+) -> grain.MapDataset:
+  """Returns the held-out episodes in meta-batches, nothing dropped.
+
+  Arguments are those of `make_reader`.
+  """
+  index = episodes.plan(table, info, config.episodes)
+  _, index = holdout.split(table, index, config.outer_loop.holdout_fraction)
+  whole = dataclasses.replace(
+      config.episodes, support_dropout=0.0, support_dropout_end=-1.0
+  )
+  once = dataclasses.replace(config.outer_loop, num_epochs=1)
+  config = dataclasses.replace(config, episodes=whole, outer_loop=once)
+  return _make_reader(index, table, info, names=names, config=config)[0]
+
+
+def _make_reader(index, table, info, *, names, config):
+  seed = config.training.seed
   batch_plan = BatchPlan(
       index,
       config=config.episodes,

@@ -49,7 +49,7 @@ def listwise(logits: jax.Array, examples: types.Examples) -> jax.Array:
   return _mean(total - logits, jnp.where(both, weights, 0.0))
 
 
-def _mean(losses: jax.Array, weights: jax.Array) -> jax.Array:
+def _mean(losses: jax.Array, weights: types.Array) -> jax.Array:
   """Returns the mean by weight, 0 without any."""
   total = jnp.sum(weights)
   return jnp.sum(weights * losses) / jnp.where(total > 0, total, 1)
