@@ -54,7 +54,9 @@ def settle_config(
     temporary.write_text(json.dumps(wanted, indent=2))
     temporary.replace(path)
     return
-  found = _read_config(path)
+  # A setting that is newer than the run: its default is what was done before.
+  defaults = json.loads(json.dumps(overrides.flatten(config_lib.Config())))
+  found = defaults | _read_config(path)
   differences = [
       f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
       for name in sorted(found.keys() | wanted.keys())
@@ -152,10 +154,12 @@ class Checkpoints(contextlib.AbstractContextManager):
   @property
   def best_step(self) -> int | None:
     """Of the checkpoint that is served: the best judged, else the newest."""
-    judged = [c for c in self._checkpointer.checkpoints if c.metrics]
-    if not judged:
-      return self.latest_step
-    return min(judged, key=lambda c: c.metrics[HOLDOUT_LOSS]).step
+    losses = {
+        one.step: float(one.metrics[HOLDOUT_LOSS])  # pyrefly: ignore
+        for one in self._checkpointer.checkpoints
+        if one.metrics
+    }
+    return min(losses, key=losses.__getitem__) if losses else self.latest_step
 
   def save(
       self,
@@ -177,7 +181,7 @@ class Checkpoints(contextlib.AbstractContextManager):
     # Waits: the state is donated to the next step, and the position that
     # Grain reports must be of this one.
     saved = self._checkpointer.save_checkpointables(
-        step, {'state': state, 'reader': reader}, metrics=judged or None
+        step, {'state': state, 'reader': reader}, metrics={**judged} or None
     )
     if not saved:
       raise RuntimeError(f'Orbax declined to save step {step}')

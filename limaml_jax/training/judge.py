@@ -50,8 +50,8 @@ def make(
 
   def judge(params):
     total = weight = 0.0
-    for n in range(len(steps)):
-      episodes = mesh_lib.put_by_task(steps[n].episodes, assembly.mesh)
+    for batch in steps:
+      episodes = mesh_lib.put_by_task(batch.episodes, assembly.mesh)
       loss, own_weight = jax.device_get(losses(params, episodes))
       total += float(loss * own_weight)
       weight += float(own_weight)

@@ -221,6 +221,20 @@ class MetaBatchTest(parameterized.TestCase):
         np.testing.assert_array_equal(found, expected)
 
 
+  def test_support_rows_weigh_less_by_their_age(self):
+    steps, _ = make_reader(
+        episodes__support_dropout=0.5, episodes__support_half_life_events=1.0
+    )
+    largest = 0
+    for n in range(len(steps)):
+      for mask in steps[n].episodes.support.mask:
+        size = np.sum(mask > 0)
+        expected = 0.5 ** np.arange(size)[::-1]
+        np.testing.assert_allclose(mask[:size], expected, rtol=1e-6)
+        largest = max(largest, size)
+    self.assertEqual(largest, 6)
+
+
 class NoInnerLoopTest(parameterized.TestCase):
 
   def test_support_is_left_out(self):
