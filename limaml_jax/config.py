@@ -67,6 +67,12 @@ class EpisodeConfig:
     support_dropout: probability that an episode keeps only a random number of
       its latest support rows, zero included; at zero it also forgets the
       entity's ID, so that cold start is trained.
+    support_dropout_end: that probability at the end of training, which it
+      moves to linearly; -1 keeps it as it is.
+    support_half_life_days: a support row counts half as much for each so many
+      days that it is older than the latest one of its support, in training
+      and in serving; 0 counts all alike.
+    support_half_life_events: likewise, for each so many events after it.
     task_weighting: 'task' counts every task alike in the meta loss, 'row' by
       its query rows, each as much as its event weighs.
   """
@@ -77,6 +83,9 @@ class EpisodeConfig:
   num_support_buckets: int = 2
   num_query_buckets: int = 1
   support_dropout: float = 0.2
+  support_dropout_end: float = -1.0
+  support_half_life_days: float = 0.0
+  support_half_life_events: float = 0.0
   task_weighting: str = 'row'
 
 
@@ -179,6 +188,17 @@ class OuterLoopConfig:
     weight_decay: decoupled, of dense kernels and of gathered table rows.
     warmup_fraction: of all steps, linear; then cosine decay to a tenth.
     gradient_clip: global norm of the dense gradient.
+    early_loss_share: of the meta loss, held evenly by the query losses after
+      inner steps 1 to K - 1; the one after step K, which is served, has the
+      rest. Nothing where K is below 2.
+    embedding_penalty: coefficient of the squared distance between a task's
+      meta embedding and what the unadapted meta block would have made.
+    ranking_loss: 'pairwise', logistic over each pair of a positive and a
+      negative row of a query, or 'listwise', softmax over all its rows.
+    ranking_weight: of that loss beside the cross-entropy of the query.
+    holdout_fraction: of the training rows, the latest ones: they do not train,
+      their query loss judges each checkpoint, and the best one is served; with
+      0 all rows train, and the newest checkpoint is served.
   """
 
   num_epochs: int = 3
@@ -188,6 +208,11 @@ class OuterLoopConfig:
   weight_decay: float = 1e-4
   warmup_fraction: float = 0.05
   gradient_clip: float = 5.0
+  early_loss_share: float = 0.0
+  embedding_penalty: float = 0.0
+  ranking_loss: str = 'pairwise'
+  ranking_weight: float = 0.0
+  holdout_fraction: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

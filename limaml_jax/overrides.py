@@ -20,6 +20,7 @@ _CHOICES = {
     'model.global_block.compute_dtype': ('float32', 'bfloat16'),
     'inner_loop.implementation': ('auto', 'plain', 'low_rank'),
     'outer_loop.table_optimizer': ('adam', 'row_wise_adagrad'),
+    'outer_loop.ranking_loss': ('pairwise', 'listwise'),
 }
 
 _POSITIVE = (
@@ -38,6 +39,8 @@ _POSITIVE = (
 )
 _NOT_NEGATIVE = (
     'data.min_count',
+    'episodes.support_half_life_days',
+    'episodes.support_half_life_events',
     'model.global_block.num_cross_layers',
     'inner_loop.num_steps',
     'inner_loop.prior_rows',
@@ -45,10 +48,13 @@ _NOT_NEGATIVE = (
     'outer_loop.table_learning_rate',
     'outer_loop.weight_decay',
     'outer_loop.warmup_fraction',
+    'outer_loop.embedding_penalty',
+    'outer_loop.ranking_weight',
     'refresh.max_age_hours',
     'training.seed',
     'training.memory_budget_bytes',
 )
+_SHARES = ('episodes.support_dropout', 'outer_loop.early_loss_share')
 _BUCKETS = ('episodes.support_buckets', 'episodes.query_buckets')
 _WIDTHS = ('model.meta_block.widths', 'model.global_block.widths')
 
@@ -106,8 +112,18 @@ def _check(settings: Mapping[str, Any]) -> None:
   for name in _NOT_NEGATIVE:
     if not settings[name] >= 0:
       _refuse(name, settings, 'it must not be negative')
-  if not 0 <= settings['episodes.support_dropout'] <= 1:
-    _refuse('episodes.support_dropout', settings, 'it must be in 0..1')
+  for name in _SHARES:
+    if not 0 <= settings[name] <= 1:
+      _refuse(name, settings, 'it must be in 0..1')
+  if not 0 <= settings['outer_loop.holdout_fraction'] < 1:
+    _refuse(
+        'outer_loop.holdout_fraction', settings, 'it must be in 0..1, and not 1'
+    )
+  dropout_end = settings['episodes.support_dropout_end']
+  if not (0 <= dropout_end <= 1 or dropout_end == -1):
+    _refuse(
+        'episodes.support_dropout_end', settings, 'it must be in 0..1, or -1'
+    )
   for name in (*_BUCKETS, *_WIDTHS):
     if not all(type(size) is int and size > 0 for size in settings[name]):
       _refuse(name, settings, 'it must be positive whole numbers')

@@ -14,6 +14,7 @@ import numpy as np
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.data import dataset
+from limaml_jax.data import recency
 
 
 class EpisodeIndex(NamedTuple):
@@ -184,20 +185,38 @@ def assemble(
     num_support: int,
     num_query: int,
     weights: np.ndarray,
+    half_lives: recency.HalfLives = recency.NEVER,
 ) -> types.Episode:
   """Gathers and pads episodes into one meta-batch, leaves [T, S or Q, ...].
 
   An episode with entity -1 is a padding task: no row of it is real, and
-  nothing is known of its entity.
+  nothing is known of its entity. Support rows weigh less by `half_lives`.
   """
   make = lambda start, stop, size: _gather_rows(
       table, index.entity, start, stop, size, names, entity_type
   )
+  support = make(index.support_start, index.support_stop, num_support)
+  if any(half_lives):
+    support = _decay(table, index, support, half_lives)
   return types.Episode(
-      support=make(index.support_start, index.support_stop, num_support),
+      support=support,
       query=make(index.query_start, index.query_stop, num_query),
       weight=weights.astype(np.float32),
   )
+
+
+def _decay(
+    table: dataset.TaskTable,
+    index: EpisodeIndex,
+    support: types.Examples,
+    half_lives: recency.HalfLives,
+) -> types.Examples:
+  mask = np.asarray(support.mask)
+  real = mask > 0
+  events = index.support_start[:, None] + np.arange(mask.shape[1])
+  times = table.timestamps[np.where(real, events, 0)]
+  factors = recency.decay(times, real, half_lives)
+  return support._replace(mask=(mask * factors).astype(np.float32))
 
 
 def _gather_rows(

@@ -6,6 +6,7 @@ by a seed of its own for each step, assembles ahead in a thread, and knows its
 position, the number of the next step, for the checkpoint.
 """
 
+import dataclasses
 import functools
 import threading
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from limaml_jax import types
 from limaml_jax.data import buckets
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.data import holdout
+from limaml_jax.data import recency
 
 
 class MetaBatch(NamedTuple):
@@ -62,11 +65,17 @@ class BatchPlan:
   def __len__(self) -> int:
     return self.steps_per_epoch * self._num_epochs
 
-  def __getitem__(self, index: int) -> tuple[tuple[int, int], np.ndarray]:
-    """Returns the padded sizes (S, Q) and the episodes, [T], of a step."""
+  def __getitem__(
+      self, index: int
+  ) -> tuple[tuple[int, int], np.ndarray, float]:
+    """Returns the padded sizes (S, Q) and the episodes, [T], of a step.
+
+    Last comes which part of training is over, from 0 to 1 in the last step.
+    """
     epoch, position = divmod(int(index), self.steps_per_epoch)
     with self._lock:  # Grain's threads ask for neighbouring steps at once.
-      return self._epochs(epoch)[position]
+      sizes, identity = self._epochs(epoch)[position]
+    return sizes, identity, index / max(len(self) - 1, 1)
 
   def _plan_epoch(self, epoch: int) -> list[tuple[tuple[int, int], np.ndarray]]:
     rng = np.random.default_rng([self._seed, epoch])
@@ -128,12 +137,13 @@ class _DrawMetaBatch:
     )
 
   def __call__(self, element, rng: np.random.Generator) -> MetaBatch:
-    (num_support, num_query), identity = element
+    (num_support, num_query), identity, progress = element
     chosen = self._index.take(np.maximum(identity, 0))
     real = identity >= 0
     chosen = chosen._replace(entity=np.where(real, chosen.entity, -1))
     available = chosen.support_stop - chosen.support_start
-    kept = _drop_support(available, rng, self._config.support_dropout)
+    probability = dropout_probability(self._config, progress)
+    kept = _drop_support(available, rng, probability)
     forgotten = (kept == 0) & (available > 0)
     if not self._uses_support:
       num_support, kept = 1, np.zeros_like(kept)
@@ -146,6 +156,7 @@ class _DrawMetaBatch:
         num_support=num_support,
         num_query=num_query,
         weights=self._weights(chosen, real),
+        half_lives=recency.half_lives(self._config),
     )
     _forget_identity(
         meta_batch, forgotten, self._info.entity_type, self._info.entity_feature
@@ -160,6 +171,14 @@ class _DrawMetaBatch:
   def _query_weights(self, index) -> np.ndarray:
     before = self._weight_before
     return before[index.query_stop] - before[index.query_start]
+
+
+def dropout_probability(
+    config: config_lib.EpisodeConfig, progress: float
+) -> float:
+  """Returns the support dropout when such a part of training is over."""
+  start, end = config.support_dropout, config.support_dropout_end
+  return start if end < 0 else start + progress * (end - start)
 
 
 def _drop_support(
@@ -198,11 +217,38 @@ def make_reader(
     table: all tasks.
     info: of the dataset.
     names: of the features that the network reads, and where they go.
-    config: `episodes`, `outer_loop.num_epochs` and `training.seed` are read.
+    config: `episodes`, `outer_loop` and `training.seed` are read.
     since: UTC seconds; earlier events are support alone.
   """
-  seed = config.training.seed
   index = episodes.plan(table, info, config.episodes, since=since)
+  if config.outer_loop.holdout_fraction:
+    index, _ = holdout.split(table, index, config.outer_loop.holdout_fraction)
+  return _make_reader(index, table, info, names=names, config=config)
+
+
+def make_holdout(
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    *,
+    names: episodes.FeatureNames,
+    config: config_lib.Config,
+) -> grain.MapDataset:
+  """Returns the held-out episodes in meta-batches, nothing dropped.
+
+  Arguments are those of `make_reader`.
+  """
+  index = episodes.plan(table, info, config.episodes)
+  _, index = holdout.split(table, index, config.outer_loop.holdout_fraction)
+  whole = dataclasses.replace(
+      config.episodes, support_dropout=0.0, support_dropout_end=-1.0
+  )
+  once = dataclasses.replace(config.outer_loop, num_epochs=1)
+  config = dataclasses.replace(config, episodes=whole, outer_loop=once)
+  return _make_reader(index, table, info, names=names, config=config)[0]
+
+
+def _make_reader(index, table, info, *, names, config):
+  seed = config.training.seed
   batch_plan = BatchPlan(
       index,
       config=config.episodes,

@@ -50,6 +50,12 @@ def select(rows: Scores, mask: np.ndarray) -> Scores:
   return Scores(*(column[mask] for column in rows))
 
 
+def refresh_groups(rows: Scores) -> np.ndarray:
+  """Numbers the pairs of an entity and a refresh, [n]: one embedding each."""
+  num_days = np.max(rows.day, initial=0) + 1
+  return rows.entity * num_days + rows.day
+
+
 def concatenate(parts: Sequence[Scores]) -> Scores:
   """Returns the rows of all parts, in order; of none, no rows."""
   columns = []

@@ -25,10 +25,15 @@ class CohortSummary(TypedDict):
 
 
 class VariantSummary(TypedDict):
-  """Quality of one variant; None where undefined."""
+  """Quality of one variant; None where undefined.
+
+  `gauc` ranks all rows of an entity, `gauc_by_refresh` those that one refresh
+  served: past labels in an embedding speak against the labels that are left.
+  """
 
   roc_auc: float | None
   gauc: float | None
+  gauc_by_refresh: float | None
   normalized_entropy: float | None
   log_loss: float | None
   calibration: float | None
@@ -85,6 +90,9 @@ def summarize(
   return {
       'roc_auc': _roc_auc(rows),
       'gauc': metrics.Gauc.from_scores(*columns, rows.entity).compute(),
+      'gauc_by_refresh': metrics.Gauc.from_scores(
+          *columns, scores_lib.refresh_groups(rows)
+      ).compute(),
       'normalized_entropy': (
           metrics.NormalizedEntropy.from_scores(*columns).compute()
       ),

@@ -15,6 +15,7 @@ _UNDEFINED = '-'
 _METRICS = (
     ('roc_auc', 'ROC-AUC', 1),
     ('gauc', 'GAUC', 1),
+    ('gauc_by_refresh', 'GAUC\nby refresh', 1),
     ('normalized_entropy', 'Norm. entropy', -1),
     ('log_loss', 'Log loss', -1),
 )

@@ -6,6 +6,8 @@ with the global block phi fixed (LiMAML, section 4; MAML with front layers).
 Two implementations do it, to the same numbers: `plain` and `low_rank`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -20,6 +22,24 @@ def adapt(
     meta_params: types.Params,
     global_params: types.Params,
     support: types.Examples,
+    **options: Any,
+) -> tuple[types.Params, jax.Array]:
+  """Runs K gradient steps on the meta block of a single task.
+
+  Arguments are those of `adapt_path`, of whose path this is the end.
+
+  Returns:
+    Adapted meta block, shaped like `meta_params` but for kernels kept as
+    `LowRankKernel`, and the support loss before each step, [K].
+  """
+  path, losses = adapt_path(meta_params, global_params, support, **options)
+  return path[-1], losses
+
+
+def adapt_path(
+    meta_params: types.Params,
+    global_params: types.Params,
+    support: types.Examples,
     *,
     loss_fn: types.TaskLossFn,
     learning_rates: types.Params,
@@ -27,8 +47,8 @@ def adapt(
     first_order: bool = False,
     implementation: str = 'auto',
     remat: bool = False,
-) -> tuple[types.Params, jax.Array]:
-  """Runs K gradient steps on the meta block of a single task.
+) -> tuple[list[types.Params], jax.Array]:
+  """Runs K gradient steps on the meta block, and keeps where each one led.
 
   The task axis T belongs to the caller, who adds it with one
   `jax.vmap(..., in_axes=(None, None, 0))`. Differentiating through the result
@@ -50,8 +70,9 @@ def adapt(
     remat: recomputes each step in the backward pass, which saves memory.
 
   Returns:
-    Adapted meta block, shaped like `meta_params` but for kernels kept as
-    `LowRankKernel`, and the support loss before each step, [K].
+    The meta block after 0, 1, ... K steps, shaped like `meta_params` but, from
+    the first step on, for kernels kept as `LowRankKernel`, and the support loss
+    before each step, [K].
   """
   num_rows = jnp.sum(support.mask)  # By weight.
   trust = num_rows / jnp.where(num_rows > 0, num_rows + prior_rows, 1)
@@ -72,9 +93,13 @@ def adapt(
       'first_order': first_order,
       'remat': remat,
   }
-  if not chosen.low_rank:
-    return plain.adapt(*arguments, **options)
-  return low_rank.adapt(*arguments, **options, num_rows=chosen.low_rank)
+  if chosen.low_rank:
+    path, losses = low_rank.adapt(
+        *arguments, **options, num_rows=chosen.low_rank
+    )
+  else:
+    path, losses = plain.adapt(*arguments, **options)
+  return [meta_params, *path], losses
 
 
 def plan(

@@ -31,7 +31,7 @@ def adapt(
     first_order: bool,
     remat: bool,
     num_rows: Mapping[Path, int],
-) -> tuple[types.Params, jax.Array]:
+) -> tuple[list[types.Params], jax.Array]:
   """Runs K gradient steps on the meta block of a single task.
 
   As `plain.adapt`, but the kernels named in `num_rows` come back as

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.meta import inner_loop
+from limaml_jax.meta import objective as objective_lib
 
 EncodeFn = Callable[[types.BlockParams, types.Examples], types.Examples]
 
@@ -37,8 +38,9 @@ def make_meta_loss(
     loss_fn: types.TaskLossFn,
     query_loss_fn: types.QueryLossFn,
     config: config_lib.InnerLoopConfig,
+    objective: objective_lib.ObjectiveFn | None = None,
 ) -> MetaLossFn:
-  """Returns the meta loss, mean over tasks of weight x query loss.
+  """Returns the meta loss, mean over tasks of weight x objective.
 
   Args:
     encode: looks up embedding tables, and runs what of the global block no
@@ -46,6 +48,7 @@ def make_meta_loss(
     loss_fn: mean loss of one encoded support set, what `adapt` descends.
     query_loss_fn: mean loss of one encoded query with what was adapted.
     config: of the inner loop.
+    objective: what is minimized; the query loss when left out.
 
   Returns:
     (parameters, meta-batch with leaves [T, ...]) -> meta loss and MetaLosses.
@@ -54,7 +57,7 @@ def make_meta_loss(
   def episode_losses(params, learning_rates, episode):
     support = encode(params, episode.support)
     query = encode(params, episode.query)
-    adapted, support_losses = inner_loop.adapt(
+    path, support_losses = inner_loop.adapt_path(
         params.meta_block,
         params.global_block,
         support,
@@ -65,15 +68,17 @@ def make_meta_loss(
         implementation=config.implementation,
         remat=config.remat,
     )
-    query_loss = query_loss_fn(adapted, params.global_block, support, query)
-    return query_loss, support_losses
+    arguments = (params.global_block, support, query)
+    query_loss = query_loss_fn(path[-1], *arguments)
+    minimized = objective(path, *arguments) if objective else query_loss
+    return minimized, query_loss, support_losses
 
   def meta_loss(params, meta_batch):
     learning_rates = inner_loop.make_learning_rates(
         params.meta_block, params.inner_rates, config
     )
     per_task = functools.partial(episode_losses, params, learning_rates)
-    query_losses, support_losses = jax.vmap(per_task)(meta_batch)
+    minimized, query_losses, support_losses = jax.vmap(per_task)(meta_batch)
     weights = meta_batch.weight
     total = jnp.maximum(jnp.sum(weights), 1e-6)  # All tasks may be padding.
     losses = MetaLosses(
@@ -82,7 +87,7 @@ def make_meta_loss(
     )
     # Divided by T, not by the weights' sum: a batch of long queries counts
     # for more than a batch of short ones.
-    return jnp.mean(weights * query_losses), losses
+    return jnp.mean(weights * minimized), losses
 
   return meta_loss
 

@@ -26,7 +26,7 @@ def adapt(
     learning_rates: types.Params,
     first_order: bool,
     remat: bool,
-) -> tuple[types.Params, jax.Array]:
+) -> tuple[list[types.Params], jax.Array]:
   """Runs K gradient steps on the meta block of a single task.
 
   Args:
@@ -39,8 +39,8 @@ def adapt(
     remat: recomputes each step in the backward pass.
 
   Returns:
-    Adapted meta block, shaped like `meta_params`, and the support loss before
-    each step, [K].
+    The meta block after each step, K of them shaped like `meta_params`, and
+    the support loss before each step, [K].
   """
 
   def step(params, rates):
@@ -57,16 +57,18 @@ def adapt(
 
 def run_steps(
     step: StepFn, params: types.Params, learning_rates: types.Params
-) -> tuple[types.Params, jax.Array]:
+) -> tuple[list[types.Params], jax.Array]:
   """Runs K steps one after another: (parameters, rates) -> (next, loss).
 
   Unrolled: XLA sees what one step keeps for another, and stacks nothing.
+  Returns what each step led to, and the losses, [K].
   """
   leaves = jax.tree.leaves(learning_rates)
   num_steps = leaves[0].shape[0] if leaves else 0
-  losses = []
+  path, losses = [], []
   for k in range(num_steps):
     rates = jax.tree.map(operator.itemgetter(k), learning_rates)
     params, loss = step(params, rates)
+    path.append(params)
     losses.append(loss)
-  return params, jnp.stack(losses) if losses else jnp.zeros(0)
+  return path, jnp.stack(losses) if losses else jnp.zeros(0)

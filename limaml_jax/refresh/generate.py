@@ -20,6 +20,7 @@ from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import buckets as buckets_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.data import recency
 from limaml_jax.meta import embeddings as embeddings_lib
 
 # (parameters, raw support with leaves [N, S, ...]) -> embeddings [N, E].
@@ -152,7 +153,7 @@ def generate(
     embed_chunk: from `make_embed_chunk`.
     names: of the features that the network reads.
     entity_type: the adapted one.
-    config: `refresh` is read.
+    config: `refresh` and the half-lives of support rows are read.
     done: numbers of parts that are left out.
   """
   size = config.refresh.entities_per_chunk
@@ -168,6 +169,7 @@ def generate(
         num_support=part.num_support,
         num_query=1,
         weights=np.ones(size),
+        half_lives=recency.half_lives(config.episodes),
     ).support
     started = number, part.entities, embed_chunk(params, support)
     if running:

@@ -17,6 +17,7 @@ from limaml_jax.blocks import fingerprint as fingerprint_lib
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.data import recency
 from limaml_jax.refresh import generate as generate_lib
 from limaml_jax.refresh import past
 from limaml_jax.store import backend as backend_lib
@@ -186,6 +187,7 @@ def _hash_adaptation(
       dataclasses.asdict(config.model),
       # Sums of padded rows differ in their last bits.
       config.episodes.support_buckets,
+      recency.half_lives(config.episodes),
       config.refresh.entities_per_chunk,
   )
   digest = hashlib.sha256(f'{fingerprint}{settings!r}'.encode())

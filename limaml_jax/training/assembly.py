@@ -13,6 +13,7 @@ from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.meta import objective as objective_lib
 from limaml_jax.meta import task_loss
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
@@ -27,6 +28,7 @@ class Assembly(NamedTuple):
     model: the network.
     loss_fn: mean loss of one encoded support set.
     query_loss_fn: mean loss of one encoded query.
+    objective: what meta-training minimizes, where it is another.
     names: of the features that the network reads.
     mesh: of the devices.
   """
@@ -34,6 +36,7 @@ class Assembly(NamedTuple):
   model: model_lib.Model
   loss_fn: types.TaskLossFn
   query_loss_fn: types.QueryLossFn
+  objective: objective_lib.ObjectiveFn | None
   names: episodes.FeatureNames
   mesh: jax.sharding.Mesh
 
@@ -66,11 +69,25 @@ def assemble(
           model.logit,
           pooling=config.model.meta_block.pooling,
       ),
+      objective=_make_objective(config, model),
       names=episodes.FeatureNames(
           meta=tuple(spec.name for spec in model.meta_specs),
           regular=tuple(spec.name for spec in model.global_specs),
       ),
       mesh=mesh_lib.make_mesh(mesh_rows or config.training.mesh_rows),
+  )
+
+
+def _make_objective(
+    config: config_lib.Config, model: model_lib.Model
+) -> objective_lib.ObjectiveFn | None:
+  if objective_lib.is_plain(config.outer_loop):
+    return None
+  return objective_lib.make_objective(
+      model.embed,
+      model.logit,
+      pooling=config.model.meta_block.pooling,
+      config=config.outer_loop,
   )
 
 

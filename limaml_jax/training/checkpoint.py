@@ -20,6 +20,8 @@ from limaml_jax.data import dataset
 from limaml_jax.training import state as state_lib
 
 CONFIG_FILE = 'config.json'
+# Of the held-out episodes, in what `judge` finds; the lowest is the best.
+HOLDOUT_LOSS = 'holdout_loss'
 _CHECKPOINTS_DIR = 'checkpoints'
 _KEPT = 2
 _DATA = 'dataset fingerprint'
@@ -52,7 +54,9 @@ def settle_config(
     temporary.write_text(json.dumps(wanted, indent=2))
     temporary.replace(path)
     return
-  found = _read_config(path)
+  # A setting that is newer than the run: its default is what was done before.
+  defaults = json.loads(json.dumps(overrides.flatten(config_lib.Config())))
+  found = defaults | _read_config(path)
   differences = [
       f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
       for name in sorted(found.keys() | wanted.keys())
@@ -123,11 +127,18 @@ class Checkpoints(contextlib.AbstractContextManager):
     directory = epath.Path(workdir.absolute() / _CHECKPOINTS_DIR)
     every_step = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
     policies = ocp.training.preservation_policies
+    best = policies.BestN(
+        get_metric_fn=lambda metrics: metrics[HOLDOUT_LOSS],
+        reverse=True,
+        n=1,
+        keep_checkpoints_without_metrics=False,
+    )
+    kept = policies.AnyPreservationPolicy([policies.LatestN(_KEPT), best])
     # The policies satisfy the protocols, but for the names of type variables.
     self._checkpointer = ocp.training.Checkpointer(
         directory,
         save_decision_policy=every_step,  # pyrefly: ignore
-        preservation_policy=policies.LatestN(_KEPT),  # pyrefly: ignore
+        preservation_policy=kept,  # pyrefly: ignore
         cleanup_tmp_directories=writes,
     )
 
@@ -140,19 +151,37 @@ class Checkpoints(contextlib.AbstractContextManager):
     latest = self._checkpointer.latest
     return None if latest is None else latest.step
 
+  @property
+  def best_step(self) -> int | None:
+    """Of the checkpoint that is served: the best judged, else the newest."""
+    losses = {
+        one.step: float(one.metrics[HOLDOUT_LOSS])  # pyrefly: ignore
+        for one in self._checkpointer.checkpoints
+        if one.metrics
+    }
+    return min(losses, key=losses.__getitem__) if losses else self.latest_step
+
   def save(
       self,
       step: int,
       state: state_lib.TrainState,
       reader: grain.DatasetIterator,
+      judged: dict[str, float],
   ) -> None:
-    """Saves after `step` completed outer steps; a step is saved once."""
+    """Saves after `step` completed outer steps; a step is saved once.
+
+    Args:
+      step: number of outer steps.
+      state: after them.
+      reader: at the next step.
+      judged: of `judge`, empty without a holdout.
+    """
     if step == self.latest_step:
       return
     # Waits: the state is donated to the next step, and the position that
     # Grain reports must be of this one.
     saved = self._checkpointer.save_checkpointables(
-        step, {'state': state, 'reader': reader}
+        step, {'state': state, 'reader': reader}, metrics={**judged} or None
     )
     if not saved:
       raise RuntimeError(f'Orbax declined to save step {step}')
@@ -163,12 +192,13 @@ class Checkpoints(contextlib.AbstractContextManager):
       reader: grain.DatasetIterator,
   ) -> state_lib.TrainState:
     """Restores the newest state, and moves `reader` to where it was."""
-    return self._load({'state': abstract_state, 'reader': reader})
+    wanted = {'state': abstract_state, 'reader': reader}
+    return self._load(self.latest_step, wanted)
 
   def restore_state(
       self, abstract_state: state_lib.TrainState
   ) -> state_lib.TrainState:
-    """Restores the newest state alone, for those who only read it.
+    """Restores the state that is served alone, for those who only read it.
 
     Raises:
       InputError: if there is no checkpoint.
@@ -178,17 +208,15 @@ class Checkpoints(contextlib.AbstractContextManager):
           f'{self._checkpointer.directory}: no checkpoint; run '
           '`python -m experiments.train` first'
       )
-    return self._load({'state': abstract_state})
+    return self._load(self.best_step, {'state': abstract_state})
 
-  def _load(self, wanted: dict) -> state_lib.TrainState:
+  def _load(self, step: int | None, wanted: dict) -> state_lib.TrainState:
     try:
-      restored = self._checkpointer.load_checkpointables(
-          self.latest_step, wanted
-      )
+      restored = self._checkpointer.load_checkpointables(step, wanted)
       return restored['state']
     except Exception as error:  # Orbax raises whatever its storage does.
       reason = str(error).strip().splitlines() or [repr(error)]
-      path = self._checkpointer.directory / str(self.latest_step)
+      path = self._checkpointer.directory / str(step)
       raise errors.InputError(
           f'{path}: this checkpoint cannot be read: {reason[0][:200]}; delete '
           'it, and training resumes from the one before'

@@ -16,6 +16,7 @@ from limaml_jax.meta import outer_loop
 from limaml_jax.training import announce
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
+from limaml_jax.training import judge as judge_lib
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import state as state_lib
 from limaml_jax.training import writers
@@ -55,17 +56,13 @@ def train(
   checkpoint.settle_config(workdir, config, info)
   assembly = assembly_lib.assemble(config, info)
   mesh_lib.check_divides(config.episodes.tasks_per_step, assembly.mesh)
-  steps, plan = reader_lib.make_reader(
-      table, info, names=assembly.names, config=config
-  )
+  steps, plan = _make_reader(config, table, info, assembly)
   num_steps = len(steps)
-  if not num_steps:
-    raise errors.InputError(
-        f'{info.name}: no training events under "{info.protocol}"; '
-        'change the protocol'
-    )
   announce.run(config, plan)
   state, shardings, meta_update = prepare_update(config, assembly, num_steps)
+  judge = judge_lib.make(
+      config, table, info, assembly=assembly, shardings=shardings.params
+  )
   last_step = min(num_steps, stop_after or num_steps)
   reader = reader_lib.iterate(steps)
   shapes = announce.Shapes(config, assembly)
@@ -84,9 +81,24 @@ def train(
         recorder.report_previous(step, metrics, meta_batch.identity)
         if step % config.training.checkpoint_every == 0 or step == last_step:
           recorder.flush()
-          checkpoints.save(step, state, reader)
+          judged = judge(state.params)
+          recorder.record(step, judged)
+          checkpoints.save(step, state, reader, judged)
   reader.close()
   return state
+
+
+def _make_reader(config, table, info, assembly):
+  """Returns the reader and its plan, of which no step is an error."""
+  steps, plan = reader_lib.make_reader(
+      table, info, names=assembly.names, config=config
+  )
+  if not len(steps):
+    raise errors.InputError(
+        f'{info.name}: no training events under "{info.protocol}"; '
+        'change the protocol'
+    )
+  return steps, plan
 
 
 def prepare_update(
@@ -114,6 +126,7 @@ def prepare_update(
       loss_fn=assembly.loss_fn,
       query_loss_fn=assembly.query_loss_fn,
       config=config.inner_loop,
+      objective=assembly.objective,
   )
   meta_update = state_lib.make_meta_update(
       meta_loss,
@@ -155,6 +168,11 @@ class _Recorder:
     if step % self._log_every == 0 or step in (1, self._num_steps):
       self._writer.write(step, time.perf_counter() - self._start, values)
     self._on_progress(step, self._num_steps)
+
+  def record(self, step: int, values: dict[str, float]) -> None:
+    """Records what else is known after a step, if anything."""
+    if values:
+      self._writer.write(step, time.perf_counter() - self._start, values)
 
   def _stop(self, step, values, identity) -> None:
     path = self._workdir / NAN_REPORT_FILE

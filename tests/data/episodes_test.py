@@ -8,6 +8,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
+from limaml_jax.data import recency
 from tests import synthetic
 
 _NAMES = episodes.FeatureNames(meta=('age',), regular=('item_id', 'colors'))
@@ -224,7 +225,7 @@ class MakeIndexTest(parameterized.TestCase):
 
 class AssembleTest(parameterized.TestCase):
 
-  def assemble(self, index, names=_NAMES, table=None):
+  def assemble(self, index, names=_NAMES, table=None, **options):
     return episodes.assemble(
         table or make_table([[1, 2, 3], [4, 5, 6, 7]]),
         index,
@@ -233,6 +234,7 @@ class AssembleTest(parameterized.TestCase):
         num_support=3,
         num_query=2,
         weights=np.ones(index.entity.size),
+        **options,
     )
 
   def setUp(self):
@@ -267,6 +269,20 @@ class AssembleTest(parameterized.TestCase):
         episode.support.mask, [[0.5, 2, 0], [0, 0, 0]]
     )
     np.testing.assert_array_equal(episode.query.mask, [[1, 3], [0, 0]])
+
+  def test_support_rows_weigh_less_by_their_age(self):
+    table = make_table([[1, 2, 3], [4, 5, 6, 7]])
+    table = table._replace(
+        timestamps=np.asarray([1, 2, 3, 0, 2, 6, 7]) * 86400,
+        weights=np.asarray([9, 9, 9, 0.5, 2, 1, 3]),
+    )
+    ages = recency.HalfLives(days=2.0)
+    episode = self.assemble(self.index, table=table, half_lives=ages)
+    np.testing.assert_allclose(
+        episode.support.mask, [[0.25, 2, 0], [0, 0, 0]]
+    )
+    np.testing.assert_array_equal(episode.query.mask, [[1, 3], [0, 0]])
+    self.assertEqual(episode.support.mask.dtype, np.float32)
 
   def test_padding_task_has_no_real_row(self):
     episode = self.assemble(self.index)

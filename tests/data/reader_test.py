@@ -71,7 +71,7 @@ class BatchPlanTest(parameterized.TestCase):
     _, plan = make_reader()
     index = make_index()
     for n in range(len(plan)):
-      (num_support, num_query), identity = plan[n]
+      (num_support, num_query), identity, _ = plan[n]
       chosen = index.take(identity[identity >= 0])
       support = chosen.support_stop - chosen.support_start
       query = chosen.query_stop - chosen.query_start
@@ -221,6 +221,20 @@ class MetaBatchTest(parameterized.TestCase):
         np.testing.assert_array_equal(found, expected)
 
 
+  def test_support_rows_weigh_less_by_their_age(self):
+    steps, _ = make_reader(
+        episodes__support_dropout=0.5, episodes__support_half_life_events=1.0
+    )
+    largest = 0
+    for n in range(len(steps)):
+      for mask in steps[n].episodes.support.mask:
+        size = np.sum(mask > 0)
+        expected = 0.5 ** np.arange(size)[::-1]
+        np.testing.assert_allclose(mask[:size], expected, rtol=1e-6)
+        largest = max(largest, size)
+    self.assertEqual(largest, 6)
+
+
 class NoInnerLoopTest(parameterized.TestCase):
 
   def test_support_is_left_out(self):
@@ -327,11 +341,44 @@ class SupportDropoutTest(parameterized.TestCase):
     np.testing.assert_array_equal(table.entity_features['user_id'], before)
 
   def test_happens_as_often_as_asked(self):
-    steps, plan = make_reader(
+    steps, _ = make_reader(
         episodes__support_dropout=0.3, outer_loop__num_epochs=20
     )
+    self.assert_drops(steps, range(len(steps)), 0.3)
+
+  def test_moves_to_its_end_over_training(self):
+    steps, _ = make_reader(
+        episodes__support_dropout=0.0,
+        episodes__support_dropout_end=0.8,
+        outer_loop__num_epochs=40,
+    )
+    middle = len(steps) // 2
+    # The means over the halves.
+    self.assert_drops(steps, range(middle), 0.2)
+    self.assert_drops(steps, range(middle, len(steps)), 0.6)
+
+  @parameterized.parameters(
+      (0.4, -1.0, 0.3, 0.4),
+      (0.4, 0.0, 0.0, 0.4),
+      (0.4, 0.0, 0.25, 0.3),
+      (0.4, 0.0, 1.0, 0.0),
+      (0.1, 0.5, 0.5, 0.3),
+  )
+  def test_probability_is_linear_in_progress(self, start, end, at, expected):
+    config = config_lib.EpisodeConfig(
+        support_dropout=start, support_dropout_end=end
+    )
+    found = reader.dropout_probability(config, at)
+    self.assertAlmostEqual(found, expected)
+
+  def test_progress_runs_from_0_to_1(self):
+    _, plan = make_reader()
+    found = [plan[n][2] for n in range(len(plan))]
+    np.testing.assert_allclose(found, np.linspace(0, 1, len(plan)))
+
+  def assert_drops(self, steps, numbers, probability):
     chances, dropped = 0, 0
-    for n in range(len(steps)):
+    for n in numbers:
       identity = steps[n].identity
       real = identity >= 0
       sizes = support_size(steps[n])[real]
@@ -343,7 +390,7 @@ class SupportDropoutTest(parameterized.TestCase):
       dropped += (sizes[chosen] < 6).sum()
     # 6 in 7 of those that draw a new size lose some of 6 rows.
     self.assertGreater(chances, 500)
-    self.assertAlmostEqual(dropped / chances, 0.3 * 6 / 7, delta=0.05)
+    self.assertAlmostEqual(dropped / chances, probability * 6 / 7, delta=0.05)
 
 
 if __name__ == '__main__':

@@ -46,6 +46,7 @@ def make_variant(roc_auc, *, num_rows=4, cold=None, loss=0.5):
   return {
       'roc_auc': roc_auc,
       'gauc': 0.25,
+      'gauc_by_refresh': 0.25,
       'normalized_entropy': loss,
       'log_loss': loss,
       'calibration': 1.0,

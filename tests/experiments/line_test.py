@@ -152,7 +152,8 @@ class CompareTest(absltest.TestCase):
     )  # fmt: skip
     for variant in summary['variants'].values():
       self.assertContainsSubset(
-          ['roc_auc', 'gauc', 'normalized_entropy', 'log_loss', 'cohorts'],
+          ['roc_auc', 'gauc', 'gauc_by_refresh', 'normalized_entropy',
+           'log_loss', 'cohorts'],
           variant,
       )
       self.assertCountEqual(variant['cohorts'], ['0', '1-5', '6-20', '21+'])

@@ -10,6 +10,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
+from limaml_jax.meta import objective as objective_lib
 from limaml_jax.meta import outer_loop
 from limaml_jax.meta import task_loss
 
@@ -68,12 +69,26 @@ def make_query_loss(config: config_lib.Config) -> types.QueryLossFn:
   return task_loss.make_query_loss(model.embed, model.logit, pooling=pooling)
 
 
+def make_objective(config: config_lib.Config):
+  """Returns what a task contributes, None where that is the query loss."""
+  model = make_model(config)
+  if objective_lib.is_plain(config.outer_loop):
+    return None
+  return objective_lib.make_objective(
+      model.embed,
+      model.logit,
+      pooling=config.model.meta_block.pooling,
+      config=config.outer_loop,
+  )
+
+
 def make_meta_loss(config: config_lib.Config):
   return outer_loop.make_meta_loss(
       encode=make_model(config).encode,
       loss_fn=make_loss(config),
       query_loss_fn=make_query_loss(config),
       config=config.inner_loop,
+      objective=make_objective(config),
   )
 
 

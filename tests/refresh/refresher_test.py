@@ -8,18 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from limaml_jax.data import episodes
+from limaml_jax.data import recency
 from limaml_jax.meta import inner_loop
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
 from tests import serving_line
 from tests.training import small_run
 
-_KINDS = ('mlp', 'id_embedding', 'varying_inputs')
+_KINDS = ('mlp', 'id_embedding', 'varying_inputs', 'recency')
 
 
 @functools.cache
 def make_config(kind):
   block = 'id_embedding' if kind == 'id_embedding' else 'mlp'
+  ages = {}
+  if kind == 'recency':
+    ages = {'days': 2.0, 'events': 3.0}
   return small_run.make_config(
       model__meta_block__kind=block,
       model__meta_block__pooling='mean',
@@ -27,6 +31,7 @@ def make_config(kind):
       inner_loop__prior_rows=2.0,
       inner_loop__learned_rates=True,
       refresh__entities_per_chunk=32,
+      **{f'episodes__support_half_life_{n}': age for n, age in ages.items()},
   )
 
 
@@ -110,6 +115,7 @@ class ParityTest(PublishTestCase):
         num_support=8,
         num_query=24,
         weights=np.ones(entities.size),
+        half_lives=recency.half_lives(config.episodes),
     )
     indexed = episode._replace(
         support=assembly.model.index(episode.support),
@@ -141,6 +147,16 @@ class ParityTest(PublishTestCase):
     expected = self.training_scores(kind, cutoff)
     self.assertGreater(np.std(expected), 0.05)
     np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+class AdaptationTest(PublishTestCase):
+
+  def test_is_of_the_half_lives_of_support_rows(self):
+    # They change embeddings, of which none may then be carried over.
+    adaptations = {
+        self.make_line(kind).refresher.adaptation for kind in ('mlp', 'recency')
+    }
+    self.assertLen(adaptations, 2)
 
 
 class UnadaptedTest(PublishTestCase):

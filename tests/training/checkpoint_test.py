@@ -25,6 +25,16 @@ class ConfigFileTest(absltest.TestCase):
   def test_same_settings_are_accepted_again(self):
     checkpoint.settle_config(self.workdir, self.config, self.info)
 
+  def test_settings_newer_than_the_run_are_at_their_defaults(self):
+    path = self.workdir / checkpoint.CONFIG_FILE
+    settings = json.loads(path.read_text())
+    del settings['outer_loop.holdout_fraction']
+    path.write_text(json.dumps(settings))
+    checkpoint.settle_config(self.workdir, self.config, self.info)
+    other = small_run.make_config(outer_loop__holdout_fraction=0.1)
+    with self.assertRaisesRegex(errors.InputError, 'was 0.0, is 0.1'):
+      checkpoint.settle_config(self.workdir, other, self.info)
+
   def test_load_returns_what_was_settled(self):
     found = checkpoint.load_config(self.workdir, self.info)
     self.assertEqual(found, self.config)

@@ -1,0 +1,93 @@
+"""Judge: the query loss of the parameters so far on held-out episodes."""
+
+from collections.abc import Callable
+import math
+
+import jax
+import jax.numpy as jnp
+
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax import types
+from limaml_jax.data import dataset
+from limaml_jax.data import reader as reader_lib
+from limaml_jax.meta import outer_loop
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
+from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import table_rows
+
+JudgeFn = Callable[[types.BlockParams], dict[str, float]]
+
+
+def make(
+    config: config_lib.Config,
+    table: dataset.TaskTable,
+    info: dataset.DatasetInfo,
+    *,
+    assembly: assembly_lib.Assembly,
+    shardings: types.BlockParams,
+) -> JudgeFn:
+  """Returns parameters -> {HOLDOUT_LOSS: mean}, or {} without a holdout.
+
+  Entities are adapted to all of their support, as they are served.
+
+  Raises:
+    InputError: if no episode is held out, or the loss is not finite.
+  """
+  fraction = config.outer_loop.holdout_fraction
+  if not fraction:
+    return lambda params: {}
+  steps = reader_lib.make_holdout(
+      table, info, names=assembly.names, config=config
+  )
+  if not len(steps):
+    raise errors.InputError(
+        f'setting outer_loop.holdout_fraction is {fraction}; no query of '
+        f'{info.name} is as late as that, raise it'
+    )
+  losses = _make_losses(config, assembly, shardings)
+
+  def judge(params):
+    total = weight = 0.0
+    for batch in steps:
+      episodes = mesh_lib.put_by_task(batch.episodes, assembly.mesh)
+      loss, own_weight = jax.device_get(losses(params, episodes))
+      total += float(loss * own_weight)
+      weight += float(own_weight)
+    mean = total / weight
+    if not math.isfinite(mean):
+      raise errors.InputError(
+          'the loss of the held-out episodes is not finite; lower '
+          'inner_loop.learning_rate or outer_loop.learning_rate'
+      )
+    return {checkpoint.HOLDOUT_LOSS: mean}
+
+  return judge
+
+
+def _make_losses(config, assembly, shardings):
+  """Returns (parameters, raw meta-batch) -> query loss and its weight."""
+  meta_loss = outer_loop.make_meta_loss(
+      encode=assembly.model.encode,
+      loss_fn=assembly.loss_fn,
+      query_loss_fn=assembly.query_loss_fn,
+      config=config.inner_loop,
+  )
+  index = assembly.model.index
+
+  def losses(params, meta_batch):
+    indexed = meta_batch._replace(
+        support=index(meta_batch.support), query=index(meta_batch.query)
+    )
+    gathered = table_rows.gather(params.tables, indexed)
+    _, found = meta_loss(
+        params._replace(tables=gathered.rows), gathered.episodes
+    )
+    return found.query_loss, jnp.sum(meta_batch.weight)
+
+  return jax.jit(
+      losses,
+      in_shardings=(shardings, mesh_lib.by_task(assembly.mesh)),
+      out_shardings=mesh_lib.replicated(assembly.mesh),
+  )
