@@ -84,7 +84,8 @@ class Examples(NamedTuple):
     labels: 0 or 1, [S].
     mask: weight of real rows, above 0 and 1 where the log has none; 0 for
       padding, [S].
-    ages: seconds from each row to the latest one, [S], where a history is read.
+    ages: seconds from each row to the latest real one, 0 for padding, [S]; None
+      where no two rows are of the same time.
   """
 
   meta_features: dict[EntityType, Any]

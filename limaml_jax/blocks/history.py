@@ -1,4 +1,4 @@
-"""History encoder: sums up the labelled rows of a support set, prefix by prefix.
+"""History encoder: sums up the labelled rows of a task, prefix by prefix.
 
 What of an entity's past its meta block reads beside its features. The outer
 loop trains it and the inner loop leaves it alone, so it runs once for a task.
