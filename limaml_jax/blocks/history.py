@@ -54,9 +54,10 @@ def apply(
     config: of the meta block.
   """
   summaries = _module(config).apply({'params': params}, rows, labels, weights)
-  total = jnp.pad(jnp.cumsum(weights), (1, 0)).astype(rows.dtype)
-  summaries = cast(jax.Array, summaries).astype(rows.dtype)
-  return jnp.concatenate([summaries, jnp.log1p(total)[:, None]], axis=1)
+  counts = jnp.log1p(jnp.pad(jnp.cumsum(weights), (1, 0)))[:, None]
+  # In their own precision, whatever the encoder computes in.
+  joined = [cast(jax.Array, summaries), counts.astype(rows.dtype)]
+  return jnp.concatenate(joined, axis=1, dtype=rows.dtype)
 
 
 def prefixes(weights: types.Array, ages: types.Array | None) -> jax.Array:

@@ -275,8 +275,8 @@ class AssembleTest(parameterized.TestCase):
       np.testing.assert_array_equal(examples.labels[1], 0)
 
   def test_ages_count_from_the_latest_real_row(self):
-    table = make_table([(10, 17, 17, 20, 99)])
-    index = episodes.make_index(table, [0], 50, support_cap=3)
+    table = make_table([(1000,), (10, 17, 17, 20, 99)])
+    index = episodes.make_index(table, [1], 50, support_cap=3)
     episode = episodes.assemble(
         table,
         index,
