@@ -65,7 +65,7 @@ class AmortizedLearningTest(parameterized.TestCase):
   """Without inner steps, only a history encoder can tell a taste."""
 
   @parameterized.parameters(
-      ('mlp', 0.4, 0.6), ('deep_sets', 0.7, 1.0), ('transformer', 0.7, 1.0)
+      ('mlp', 0.4, 0.56), ('deep_sets', 0.6, 1.0), ('transformer', 0.6, 1.0)
   )
   def test_ranks_as_served(self, kind, at_least, at_most):
     directory = pathlib.Path(self.create_tempdir().full_path)
@@ -76,10 +76,10 @@ class AmortizedLearningTest(parameterized.TestCase):
             'model.meta_block.kind': kind,
             'model.meta_block.history_width': 16,
             'inner_loop.num_steps': 0,
-            'outer_loop.num_epochs': 40,
+            'outer_loop.learning_rate': 1e-2,
         },
     )
-    data = synthetic.make_tasks(num_entities=200)
+    data = synthetic.make_tasks(num_entities=400)
     params = loop.train(config, *data, directory / 'run').params
     line = serving_line.make_line(
         *data, params, config=config, store=directory / 'store'
