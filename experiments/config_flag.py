@@ -84,7 +84,6 @@ def resolve(variant: str) -> config_lib.Config:
       overrides.flatten_mapping(settings),
       tuned,
       config_flags.get_override_values(flags.FLAGS['config']),
-      variants.TRAINED[variant],  # Last: nothing turns it into another.
   ):
     config = overrides.override(config, layer)
-  return config
+  return variants.apply(variant, config)

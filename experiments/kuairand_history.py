@@ -60,18 +60,13 @@ def main() -> None:
     link = output / path.name
     if path.name not in (_USERS, _HISTORY) and not link.exists():
       link.symlink_to(path)
-  table = duckdb.sql(
-      _QUERY,
-      params={'users': str(source / _USERS), 'history': str(source / _HISTORY)},
-  ).to_arrow_table()
+  files = {'users': str(source / _USERS), 'history': str(source / _HISTORY)}
+  connection = duckdb.connect()
+  connection.execute(f'create table users as {_QUERY}', files)
   temporary = output / f'.{_WITH_HISTORY}'
-  duckdb.from_arrow(table).write_parquet(str(temporary))
+  connection.table('users').write_parquet(str(temporary))
   temporary.replace(output / _WITH_HISTORY)
-  known = table.num_rows - table['history_shown'].null_count
-  print(
-      f'{output / _WITH_HISTORY}: {table.num_rows:,} users, {known:,} with a '
-      'history'
-  )
+  print(f'{output / _WITH_HISTORY}: users with what was before the log')
 
 
 if __name__ == '__main__':

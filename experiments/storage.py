@@ -71,7 +71,9 @@ def _arithmetic(
   kernels = [leaf.shape for leaf in leaves if leaf.ndim == 2]
   biases = [leaf.shape[0] for leaf in leaves if leaf.ndim == 1]
   config = served.config
-  varying = any(spec.owner != 'entity' for spec in _meta_specs(data, served))
+  varying = config.model.meta_block.reads_history or any(
+      spec.owner != 'entity' for spec in _meta_specs(data, served)
+  )
   num_rows = config.episodes.support_buckets[-1] if varying else 1
   # Each step adds a product of two vectors for each row of the input.
   rank = config.inner_loop.num_steps * num_rows

@@ -10,6 +10,7 @@ import dataclasses
 from ml_collections import config_dict
 
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 
 # The same network without an inner loop: attributes, but no identity.
 GLOBAL = 'global'
@@ -35,6 +36,15 @@ TRAINED = {
 
 # Tuned settings by variant, by dotted name.
 Tuned = Mapping[str, Mapping[str, object]]
+
+
+def apply(variant: str, config: config_lib.Config) -> config_lib.Config:
+  """Turns a configuration into a variant; nothing turns it into another."""
+  config = overrides.override(config, TRAINED[variant])
+  if variant == GLOBAL and config.model.meta_block.reads_history:
+    # Without inner steps, too, a history tells one entity from another.
+    config = overrides.override(config, {'model.meta_block.kind': 'mlp'})
+  return config
 
 
 def settings(

@@ -95,7 +95,9 @@ class MetaBlockConfig:
 
   Attributes:
     kind: 'mlp' maps the entity's features; 'id_embedding' is a row of the
-      entity's own plus, where the entity has features, an MLP of them.
+      entity's own plus, where the entity has features, an MLP of them;
+      'deep_sets' and 'transformer' map the features, if there are any, and a
+      summary of the support rows by a history encoder of that kind.
     widths: of the hidden layers.
     embedding_size: E, numbers in a meta embedding.
     activation: of the hidden layers, 'relu', 'gelu', 'tanh' or 'silu'.
@@ -103,6 +105,9 @@ class MetaBlockConfig:
     compute_dtype: 'float32' or 'bfloat16'; parameters stay float32.
     pooling: 'latest', 'mean' or 'max' over a task's support rows, where the
       meta features vary from row to row.
+    history_width: of the history encoder, and of its summaries.
+    history_layers: of the history encoder.
+    history_heads: of a transformer's attention, which divide its width.
   """
 
   kind: str = 'mlp'
@@ -112,6 +117,14 @@ class MetaBlockConfig:
   layer_norm: bool = False
   compute_dtype: str = 'float32'
   pooling: str = 'latest'
+  history_width: int = 32
+  history_layers: int = 1
+  history_heads: int = 2
+
+  @property
+  def reads_history(self) -> bool:
+    """Whether the kind has a history encoder."""
+    return self.kind in ('deep_sets', 'transformer')
 
 
 @dataclasses.dataclass(frozen=True)

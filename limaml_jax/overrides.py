@@ -13,7 +13,9 @@ _CHOICES = {
     'protocol.split': ('within_entity', 'by_time'),
     'protocol.phase': ('test', 'validation'),
     'episodes.task_weighting': ('task', 'row'),
-    'model.meta_block.kind': ('mlp', 'id_embedding'),
+    'model.meta_block.kind': (
+        'mlp', 'id_embedding', 'deep_sets', 'transformer'
+    ),  # fmt: skip
     'model.meta_block.pooling': ('latest', 'mean', 'max'),
     'model.meta_block.activation': ('relu', 'gelu', 'tanh', 'silu'),
     'model.meta_block.compute_dtype': ('float32', 'bfloat16'),
@@ -29,6 +31,9 @@ _POSITIVE = (
     'episodes.num_query_buckets',
     'outer_loop.gradient_clip',
     'model.meta_block.embedding_size',
+    'model.meta_block.history_width',
+    'model.meta_block.history_layers',
+    'model.meta_block.history_heads',
     'model.max_table_dimension',
     'inner_loop.learning_rate',
     'outer_loop.num_epochs',
@@ -124,6 +129,7 @@ def _check(settings: Mapping[str, Any]) -> None:
     _refuse(
         'episodes.support_dropout_end', settings, 'it must be in 0..1, or -1'
     )
+  _check_history(settings)
   for name in (*_BUCKETS, *_WIDTHS):
     if not all(type(size) is int and size > 0 for size in settings[name]):
       _refuse(name, settings, 'it must be positive whole numbers')
@@ -131,6 +137,25 @@ def _check(settings: Mapping[str, Any]) -> None:
     sizes = list(settings[name])
     if not sizes or sizes != sorted(set(sizes)):
       _refuse(name, settings, 'it must be sizes in ascending order')
+
+
+def _check_history(settings: Mapping[str, Any]) -> None:
+  block = 'model.meta_block.'
+  kind = settings[f'{block}kind']
+  width = settings[f'{block}history_width']
+  if kind == 'transformer' and width % settings[f'{block}history_heads']:
+    _refuse(
+        f'{block}history_heads',
+        settings,
+        f'it must divide {block}history_width, {width}',
+    )
+  pooling = settings[f'{block}pooling']
+  if kind in ('deep_sets', 'transformer') and pooling != 'latest':
+    _refuse(
+        f'{block}pooling',
+        settings,
+        f"a {kind} needs 'latest': its history is the pool",
+    )
 
 
 def _refuse(name: str, settings: Mapping[str, object], remedy: str) -> NoReturn:

@@ -3,7 +3,8 @@
 Axes, used in every docstring:
   T tasks of a meta-batch     S support rows of a task    Q query rows of one
   K inner steps                R distinct meta-block input rows of a task:
-  F features                     1 when they belong to the entity, else S (or Q)
+  F features                     1 when they belong to the entity, else S (or
+                                 Q); 1 + S where a history is read
   E meta embedding             C candidates of a request
   N entities of a refresh      V rows of an embedding table
 
@@ -76,18 +77,22 @@ class Examples(NamedTuple):
 
   Attributes:
     meta_features: per entity type, the meta block's inputs: raw features with
-      leaves [R, ...], or once encoded one array [R, F].
+      leaves [R, ...], or once encoded one array [R, F]. Of 1 + S encoded rows
+      the first makes the embedding, the others go with the rows.
     features: the global block's inputs: raw features with leaves [S, ...], or
       once encoded what it makes of them without any embedding.
     labels: 0 or 1, [S].
     mask: weight of real rows, above 0 and 1 where the log has none; 0 for
       padding, [S].
+    ages: seconds from each row to the latest real one, 0 for padding, [S]; None
+      where no two rows are of the same time.
   """
 
   meta_features: dict[EntityType, Any]
   features: Any
   labels: Array
   mask: Array
+  ages: Array | None = None
 
 
 class Episode(NamedTuple):
@@ -117,12 +122,15 @@ class BlockParams(NamedTuple):
     inner_rates: per entity type, logarithms of the learned inner learning
       rates, shaped like `meta_block` with leaves [K]; empty when the rate is
       fixed.
+    history: per entity type, the history encoder, constant in the inner loop;
+      empty where the meta block reads no history.
   """
 
   meta_block: dict[EntityType, Params]
   global_block: Params
   tables: Tables
   inner_rates: dict[EntityType, Params]
+  history: dict[EntityType, Params]
 
 
 # (meta_params, global_params, examples of one task) -> mean loss, [].

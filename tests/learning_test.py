@@ -3,6 +3,7 @@ import shutil
 import tempfile
 
 from absl.testing import absltest
+from absl.testing import parameterized
 
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
@@ -58,6 +59,34 @@ class LearningTest(absltest.TestCase):
 
   def test_unadapted_embeddings_know_no_taste(self):
     self.assertLess(self.roc_auc(adapt=False), 0.6)
+
+
+class AmortizedLearningTest(parameterized.TestCase):
+  """Without inner steps, only a history encoder can tell a taste."""
+
+  @parameterized.parameters(
+      ('mlp', 0.4, 0.56), ('deep_sets', 0.6, 1.0), ('transformer', 0.6, 1.0)
+  )
+  def test_ranks_as_served(self, kind, at_least, at_most):
+    directory = pathlib.Path(self.create_tempdir().full_path)
+    config = overrides.override(
+        config_lib.Config(),
+        _SETTINGS
+        | {
+            'model.meta_block.kind': kind,
+            'model.meta_block.history_width': 16,
+            'inner_loop.num_steps': 0,
+            'outer_loop.learning_rate': 1e-2,
+        },
+    )
+    data = synthetic.make_tasks(num_entities=400)
+    params = loop.train(config, *data, directory / 'run').params
+    line = serving_line.make_line(
+        *data, params, config=config, store=directory / 'store'
+    )
+    rows = line.replay()
+    roc_auc = metrics.RocAuc.from_scores(rows.score, rows.label).compute()
+    self.assertBetween(roc_auc, at_least, at_most)
 
 
 if __name__ == '__main__':

@@ -28,10 +28,24 @@ class OverrideTest(parameterized.TestCase):
     self.assertEqual(config.episodes.query_buckets, (2, 8))
 
   @parameterized.named_parameters(
+      ('heads', 'transformer', 'history_heads', 5, 'must divide .*_width, 32'),
+      ('pooling', 'deep_sets', 'pooling', 'mean', "deep_sets needs 'latest'"),
+  )
+  def test_refuses_for_a_history(self, kind, name, value, message):
+    settings = {f'model.meta_block.{name}': value}
+    overrides.override(config_lib.Config(), settings)
+    with self.assertRaisesRegex(errors.InputError, message):
+      overrides.override(
+          config_lib.Config(), settings | {'model.meta_block.kind': kind}
+      )
+
+  @parameterized.named_parameters(
       ('unknown', 'inner_loop.steps', 3, 'did you mean inner_loop.num_steps'),
       ('type', 'inner_loop.num_steps', 1.5, 'must be of type int'),
       ('bool', 'inner_loop.first_order', 1, 'must be of type bool'),
       ('choice', 'protocol.split', 'random', 'choose one of within_entity'),
+      ('kind', 'model.meta_block.kind', 'lstm', 'choose one of mlp'),
+      ('layers', 'model.meta_block.history_layers', 0, 'must be positive'),
       ('zero', 'episodes.tasks_per_step', 0, 'must be positive'),
       ('nan', 'inner_loop.learning_rate', float('nan'), 'must be positive'),
       ('negative', 'inner_loop.prior_rows', -1.0, 'must not be negative'),

@@ -114,6 +114,7 @@ def make_params(case: Case) -> types.BlockParams:
       ),
       tables={},
       inner_rates={},
+      history={},
   )
 
 

@@ -142,6 +142,11 @@ def index(
   return IndexedFeatures(ids=ids, numeric=jnp.zeros((*leading, 0)))
 
 
+def no_features(leading: tuple[int, ...]) -> IndexedFeatures:
+  """Returns what `index` makes of rows that have no feature."""
+  return IndexedFeatures(ids={}, numeric=jnp.zeros((*leading, 0)))
+
+
 def lookup(
     tables: types.Tables,
     indexed: IndexedFeatures,

@@ -14,6 +14,7 @@ from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.blocks import encoder
 from limaml_jax.blocks import global_block
+from limaml_jax.blocks import history
 from limaml_jax.blocks import meta_block
 
 LogitFn = Callable[
@@ -71,16 +72,17 @@ def make_model(
     config: its `model`, `inner_loop` and `training.mesh_rows` are read.
     specs: of the prepared dataset.
     entity_type: the adapted one.
-    entity_feature: the ID feature of that type; an 'mlp' does not see it.
+    entity_feature: the ID feature of that type; only an 'id_embedding' sees it.
 
   Raises:
     InputError: if the meta block has nothing to read.
   """
   meta_specs = select_meta_specs(specs, config.model, entity_feature)
-  if not meta_specs:
+  if not meta_specs and not config.model.meta_block.reads_history:
     raise errors.InputError(
         f'no feature for the meta block of {entity_type}: give one the role '
-        '"meta" in the schema, or set model.meta_block.kind to id_embedding'
+        '"meta" in the schema, or set model.meta_block.kind to id_embedding,'
+        ' deep_sets or transformer'
     )
   global_specs = select_global_specs(specs)
   layout = encoder.make_layout(
@@ -95,10 +97,7 @@ def make_model(
       ),
       index=functools.partial(_index, readers=readers, layout=layout),
       encode=functools.partial(
-          _encode,
-          readers=readers,
-          layout=layout,
-          config=config.model.global_block,
+          _encode, readers=readers, layout=layout, config=config.model
       ),
       embed=functools.partial(_embed, config=config.model.meta_block),
       logit=functools.partial(
@@ -145,13 +144,20 @@ def _init(
 ) -> types.BlockParams:
   table_key, meta_key, global_key = jax.random.split(key, 3)
   model = config.model
-  meta_params = {}
+  meta_params, history_params = {}, {}
+  num_regular = encoder.num_features(readers.regular, layout)
   for entity_type, specs in sorted(readers.meta.items()):
     meta_key, type_key = jax.random.split(meta_key)
+    num_features = encoder.num_features(specs, layout)
+    if model.meta_block.reads_history:
+      num_features += history.summary_size(model.meta_block)
+      history_params[entity_type] = history.init(
+          jax.random.fold_in(type_key, 1),
+          model.meta_block,
+          num_features=num_regular,
+      )
     meta_params[entity_type] = meta_block.init(
-        type_key,
-        model.meta_block,
-        num_features=encoder.num_features(specs, layout),
+        type_key, model.meta_block, num_features=num_features
     )
   return types.BlockParams(
       meta_block=meta_params,
@@ -161,7 +167,7 @@ def _init(
           embedding_sizes=dict.fromkeys(
               meta_params, model.meta_block.embedding_size
           ),
-          num_features=encoder.num_features(readers.regular, layout),
+          num_features=num_regular,
       ),
       tables=encoder.init_tables(
           table_key,
@@ -170,6 +176,7 @@ def _init(
           rows_multiple=config.training.mesh_rows,
       ),
       inner_rates=_init_inner_rates(meta_params, config.inner_loop),
+      history=history_params,
   )
 
 
@@ -185,11 +192,12 @@ def _init_inner_rates(
 def _index(
     examples: types.Examples, *, readers: Readers, layout: encoder.Layout
 ) -> types.Examples:
+  nothing = encoder.no_features((*examples.mask.shape[:-1], 1))
   return examples._replace(
       meta_features={
-          entity_type: encoder.index(
-              features, specs=readers.meta[entity_type], layout=layout
-          )
+          entity_type: encoder.index(features, specs=specs, layout=layout)
+          if (specs := readers.meta[entity_type])
+          else nothing
           for entity_type, features in examples.meta_features.items()
       },
       features=encoder.index(
@@ -204,25 +212,38 @@ def _encode(
     *,
     readers: Readers,
     layout: encoder.Layout,
-    config: config_lib.GlobalBlockConfig,
+    config: config_lib.ModelConfig,
 ) -> types.Examples:
-  """Encodes the rows of one task; R and S stay what they are."""
+  """Encodes the rows of one task, and its history where that is read."""
 
   def encode_rows(indexed, specs):
     one_row = functools.partial(encoder.lookup, specs=specs, layout=layout)
     return jax.vmap(one_row, in_axes=(None, 0))(params.tables, indexed)
 
   def prepare_row(features):
-    return global_block.prepare(params.global_block, features, config=config)
+    return global_block.prepare(
+        params.global_block, features, config=config.global_block
+    )
 
+  rows = encode_rows(examples.features, readers.regular)
+  meta_features = {
+      entity_type: encode_rows(indexed, readers.meta[entity_type])
+      for entity_type, indexed in examples.meta_features.items()
+  }
+  lengths = history.prefixes(examples.mask, examples.ages)
+  for entity_type, history_params in params.history.items():
+    summaries = history.apply(
+        history_params,
+        rows,
+        examples.labels,
+        examples.mask,
+        config=config.meta_block,
+    )
+    meta_features[entity_type] = history.append(
+        meta_features[entity_type], summaries, lengths
+    )
   return examples._replace(
-      meta_features={
-          entity_type: encode_rows(indexed, readers.meta[entity_type])
-          for entity_type, indexed in examples.meta_features.items()
-      },
-      features=jax.vmap(prepare_row)(
-          encode_rows(examples.features, readers.regular)
-      ),
+      meta_features=meta_features, features=jax.vmap(prepare_row)(rows)
   )
 
 

@@ -261,7 +261,15 @@ def _gather_rows(
       features={n: of_rows(n) for n in names.regular},
       labels=np.where(real, table.labels[events], 0),
       mask=np.where(real, table.weights[events], 0).astype(np.float32),
+      ages=_ages(table.timestamps[events], real),
   )
+
+
+def _ages(times: np.ndarray, real: np.ndarray) -> np.ndarray:
+  """Returns seconds to the latest real row of each task, 0 for padding."""
+  latest = np.max(times, axis=1, keepdims=True, initial=0, where=real)
+  ages = np.where(real, latest - times, 0)
+  return np.minimum(ages, np.iinfo(np.int32).max).astype(np.int32)
 
 
 def unknown(column: np.ndarray) -> float:

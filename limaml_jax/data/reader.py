@@ -217,7 +217,8 @@ def make_reader(
     table: all tasks.
     info: of the dataset.
     names: of the features that the network reads, and where they go.
-    config: `episodes`, `outer_loop` and `training.seed` are read.
+    config: `episodes`, `outer_loop` and `training.seed` are read,
+      and whether the model reads the support.
     since: UTC seconds; earlier events are support alone.
   """
   index = episodes.plan(table, info, config.episodes, since=since)
@@ -255,16 +256,17 @@ def _make_reader(index, table, info, *, names, config):
       num_epochs=config.outer_loop.num_epochs,
       seed=seed,
   )
-  # Without inner steps only inputs that vary by event come from the support;
-  # otherwise its rows of embedding tables would be stepped without a gradient.
+  # Without inner steps only a history and inputs that vary by event come from
+  # the support; otherwise its rows of tables would be stepped for nothing.
   varies = not all(name in table.entity_features for name in names.meta)
+  is_read = varies or config.model.meta_block.reads_history
   draw = _DrawMetaBatch(
       table,
       index,
       names=names,
       info=info,
       config=config.episodes,
-      uses_support=config.inner_loop.num_steps > 0 or varies,
+      uses_support=config.inner_loop.num_steps > 0 or is_read,
   )
   steps = grain.MapDataset.source(batch_plan).seed(seed).random_map(draw)
   return steps, batch_plan

@@ -53,10 +53,27 @@ def embed_support(
     embed: meta block's function.
     pooling: see `pool`.
   """
+  inputs = {
+      entity_type: rows[:1] if _has_own(rows, support) else rows
+      for entity_type, rows in support.meta_features.items()
+  }
   return {
       entity_type: pool(rows, support.mask, pooling=pooling)
-      for entity_type, rows in embed(adapted, support.meta_features).items()
+      for entity_type, rows in embed(adapted, inputs).items()
   }
+
+
+def row_inputs(examples: types.Examples) -> ByType:
+  """Returns the meta block's inputs of a task's rows, [1, F] or [S, F]."""
+  return {
+      entity_type: rows[1:] if _has_own(rows, examples) else rows
+      for entity_type, rows in examples.meta_features.items()
+  }
+
+
+def _has_own(rows: jax.Array, examples: types.Examples) -> bool:
+  """Says whether the embedding has an input apart from those of the rows."""
+  return rows.shape[0] == 1 + examples.mask.size
 
 
 def meta_embedding(

@@ -30,9 +30,9 @@ def task_logits(
   """Scores the encoded rows of one task, each with its own inputs, [S] logits.
 
   The meta block runs once per distinct input row: once when the meta features
-  belong to the entity (R = 1), else once per row (R = S).
+  belong to the entity, else once per row.
   """
-  embedded = embed(meta_params, examples.meta_features)
+  embedded = embed(meta_params, embeddings.row_inputs(examples))
   return _row_logits(embedded, global_params, examples.features, logit)
 
 

@@ -19,8 +19,12 @@ _LOGGER = logging.getLogger(__name__)
 
 def run(config: config_lib.Config, plan: reader_lib.BatchPlan) -> None:
   """Logs the order of the meta-gradient, the steps, and the padding."""
-  adapts = config.inner_loop.num_steps > 0
-  padding = describe_padding(plan.index, config.episodes) if adapts else ''
+  reads_support = (
+      config.inner_loop.num_steps > 0 or config.model.meta_block.reads_history
+  )
+  padding = ''
+  if reads_support:
+    padding = describe_padding(plan.index, config.episodes)
   _LOGGER.info(
       'Meta-gradient: %s; %d outer steps of %d tasks on %d devices%s',
       outer_loop.order_name(config.inner_loop),

@@ -98,6 +98,45 @@ class SelectionTest(absltest.TestCase):
       make_model(specs=[_SPECS[0], *_SPECS[3:]])
 
 
+class HistoryTest(parameterized.TestCase):
+
+  @parameterized.parameters('deep_sets', 'transformer')
+  def test_needs_no_feature_of_the_entity(self, kind):
+    model = make_model(
+        specs=[_SPECS[0], *_SPECS[3:]], **{'model.meta_block.kind': kind}
+    )
+    self.assertEmpty(model.meta_specs)
+    examples = types.Examples(
+        meta_features={'user': {}},
+        features={
+            'item_id': np.asarray([[4, 5, 6]]),
+            'tags': np.zeros((1, 3, 2), int),
+        },
+        labels=np.ones((1, 3)),
+        mask=np.ones((1, 3)),
+    )
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    encoded = jax.eval_shape(
+        lambda params, examples: jax.vmap(model.encode, in_axes=(None, 0))(
+            params, model.index(examples)
+        ),
+        params,
+        examples,
+    )
+    # A summary of 32 numbers and a count, for the embedding and each row.
+    chex.assert_shape(encoded.meta_features['user'], (1, 4, 33))
+
+  def test_initial_parameters_of_both_halves_are_those_without_it(self):
+    key = jax.random.key(0)
+    one, other = (
+        jax.jit(make_model(**{'model.meta_block.kind': kind}).init)(key)
+        for kind in ('mlp', 'transformer')
+    )
+    self.assertEmpty(one.history)
+    chex.assert_trees_all_equal(other.global_block, one.global_block)
+    chex.assert_trees_all_equal(other.tables, one.tables)
+
+
 class EncodeTest(absltest.TestCase):
 
   def test_gathered_rows_mean_the_same_as_whole_tables(self):

@@ -290,6 +290,21 @@ class AssembleTest(parameterized.TestCase):
       np.testing.assert_array_equal(examples.mask[1], 0)
       np.testing.assert_array_equal(examples.labels[1], 0)
 
+  def test_ages_count_from_the_latest_real_row(self):
+    table = make_table([(1000,), (10, 17, 17, 20, 99)])
+    index = episodes.make_index(table, [1], 50, support_cap=3)
+    episode = episodes.assemble(
+        table,
+        index,
+        names=_NAMES,
+        entity_type='user',
+        num_support=5,
+        num_query=2,
+        weights=np.ones(1),
+    )
+    np.testing.assert_array_equal(episode.support.ages, [[3, 3, 0, 0, 0]])
+    np.testing.assert_array_equal(episode.query.ages, [[0, 0]])
+
   def test_features_of_the_entity_are_one_row(self):
     episode = self.assemble(self.index)
     ages = episode.support.meta_features['user']['age']

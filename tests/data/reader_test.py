@@ -273,6 +273,13 @@ class NoInnerLoopTest(parameterized.TestCase):
     )
     self.assertGreater(support_size(steps[0]).sum(), 0)
 
+  @parameterized.parameters('deep_sets', 'transformer')
+  def test_support_stays_where_a_history_is_read(self, kind):
+    steps, _ = make_reader(
+        inner_loop__num_steps=0, model__meta_block__kind=kind
+    )
+    self.assertGreater(support_size(steps[0]).sum(), 0)
+
 
 class SupportDropoutTest(parameterized.TestCase):
 

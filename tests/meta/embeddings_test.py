@@ -113,6 +113,30 @@ class MetaEmbeddingTest(parameterized.TestCase):
     chex.assert_trees_all_close(found, expected, rtol=1e-5)
 
 
+class OwnInputTest(absltest.TestCase):
+  """Of 1 + S input rows the first makes the embedding."""
+
+  def setUp(self):
+    super().setUp()
+    self.support = types.Examples(
+        meta_features={'user': jnp.asarray([[9.0], [1.0], [2.0], [3.0]])},
+        features=jnp.zeros((3, 1)),
+        labels=jnp.zeros(3),
+        mask=jnp.asarray([1.0, 1.0, 0.0]),
+    )
+
+  def test_the_others_go_with_the_rows(self):
+    found = embeddings.row_inputs(self.support)['user']
+    chex.assert_trees_all_equal(found, jnp.asarray([[1.0], [2.0], [3.0]]))
+
+  def test_the_first_is_the_embedding(self):
+    double = lambda params, rows: {t: params * r for t, r in rows.items()}
+    found = embeddings.embed_support(
+        2.0, self.support, embed=double, pooling='latest'
+    )
+    chex.assert_trees_all_equal(found['user'], jnp.asarray([18.0]))
+
+
 class IdEmbeddingTest(absltest.TestCase):
 
   def test_adapts_as_gradient_steps_on_the_row_itself(self):

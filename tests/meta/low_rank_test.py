@@ -85,6 +85,7 @@ def make_params(network, config, rng):
           ),
           tables={},
           inner_rates={},
+          history={},
       ),
       jax.random.key(0),
   )

@@ -15,18 +15,31 @@ from limaml_jax.training import assembly as assembly_lib
 from tests import serving_line
 from tests.training import small_run
 
-_KINDS = ('mlp', 'id_embedding', 'varying_inputs', 'recency')
+_HISTORIES = ('deep_sets', 'transformer')
+# By kind of meta block, and what is special: its inputs vary from event to
+# event, or only the history encoder reads them.
+_KINDS = (
+    'mlp',
+    'id_embedding',
+    'mlp varying',
+    'mlp recency',
+    'deep_sets',
+    'deep_sets recency',
+    'transformer',
+    'transformer varying',
+    'transformer amortized',
+)
 
 
 @functools.cache
 def make_config(kind):
-  block = 'id_embedding' if kind == 'id_embedding' else 'mlp'
-  ages = {}
-  if kind == 'recency':
-    ages = {'days': 2.0, 'events': 3.0}
+  block, _, special = kind.partition(' ')
+  ages = {'days': 2.0, 'events': 3.0} if special == 'recency' else {}
   return small_run.make_config(
       model__meta_block__kind=block,
-      model__meta_block__pooling='mean',
+      model__meta_block__pooling='latest' if block in _HISTORIES else 'mean',
+      model__meta_block__history_width=4,
+      inner_loop__num_steps=0 if special == 'amortized' else 2,
       inner_loop__learning_rate=3.0,
       inner_loop__prior_rows=2.0,
       inner_loop__learned_rates=True,
@@ -38,7 +51,7 @@ def make_config(kind):
 def make_data(kind):
   """Returns the data; the meta block may read the colors of events too."""
   table, info = small_run.make_data()
-  if kind == 'varying_inputs':
+  if kind.endswith('varying'):
     *others, colors = info.features
     colors = dataclasses.replace(colors, role='both')
     info = dataclasses.replace(info, features=(*others, colors))
@@ -231,6 +244,19 @@ class PublishTest(PublishTestCase):
     )
     expected = self.line.refresher.fingerprint
     self.assertEqual(changed.refresher.fingerprint, expected)
+
+  @parameterized.parameters(*_HISTORIES)
+  def test_history_encoder_is_part_of_the_adaptation_alone(self, kind):
+    params = make_params(kind)
+    other = jax.tree.map(lambda x: x + 1.0, params.history)
+    one, another = (
+        serving_line.make_line(
+            *make_data(kind), p, config=make_config(kind), store=self.line.store
+        ).refresher
+        for p in (params, params._replace(history=other))
+    )
+    self.assertEqual(one.fingerprint, another.fingerprint)
+    self.assertNotEqual(one.adaptation, another.adaptation)
 
   def test_embeddings_of_another_global_block_are_not_used(self):
     params = make_params('id_embedding')
