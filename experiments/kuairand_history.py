@@ -5,8 +5,8 @@ r"""Adds to KuaiRand-Pure's user table what each user did before the log begins.
 The release has, of each user, up to 50 videos shown before the first day, and
 which of them were watched for long or liked. They have no times of their own,
 so they are no events; DIR2 gets the user table with their counts, and links to
-the raw files. All of it precedes the first event. The schema `kuairand_everything`
-reads DIR2.
+the raw files. All of it precedes the first event. The schema
+`kuairand_everything` reads DIR2.
 """
 
 import pathlib
@@ -23,7 +23,10 @@ _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, 'Directory of the raw files.', required=True
 )
 _OUTPUT = flags.DEFINE_string(
-    'output', None, 'Receives the table, and links to the raw files.', required=True
+    'output',
+    None,
+    'Receives the table, and links to the raw files.',
+    required=True,
 )
 
 _USERS = 'user_features_pure.csv.gz'

@@ -41,7 +41,9 @@ class MetaGradientTest(parameterized.TestCase):
     cls.expected = central_differences(function, params)
 
   # Histories are in history_adaptation_test.
-  @parameterized.parameters(*(f for f in types.BlockParams._fields if f != 'history'))
+  @parameterized.parameters(
+      *(part for part in types.BlockParams._fields if part != 'history')
+  )
   def test_agrees_with_finite_differences(self, part):
     gradient = getattr(self.gradient, part)
     expected = getattr(self.expected, part)

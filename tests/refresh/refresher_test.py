@@ -167,7 +167,8 @@ class AdaptationTest(PublishTestCase):
   def test_is_of_the_half_lives_of_support_rows(self):
     # They change embeddings, of which none may then be carried over.
     adaptations = {
-        self.make_line(kind).refresher.adaptation for kind in ('mlp', 'mlp recency')
+        self.make_line(kind).refresher.adaptation
+        for kind in ('mlp', 'mlp recency')
     }
     self.assertLen(adaptations, 2)
 
