@@ -198,6 +198,8 @@ def evaluate_as_served(
     served: Served,
     store: str | pathlib.Path,
     on_progress: OnProgress = lambda done, total: None,
+    *,
+    schedule: replay.Schedule | None = None,
 ) -> scores_lib.Scores:
   """Replays the test events: refresh, publish, read back, score."""
   entity_type = data.info.entity_type
@@ -222,6 +224,7 @@ def evaluate_as_served(
       lookup=look_up,
       score=score_fn(data, served),
       max_age_seconds=served.config.refresh.max_age_hours * 3600,
+      schedule=schedule,
       on_progress=on_progress,
   )
 

@@ -1,0 +1,87 @@
+"""Tables that most studies have, and the texts in their cells."""
+
+from collections.abc import Sequence
+
+from experiments.study import page
+from experiments.study import results as results_lib
+from experiments.study import statistics
+
+UNDEFINED = '-'
+
+
+def value(figure: statistics.Figure, *, signed: bool = False) -> str:
+  """Returns the mean over seeds, as text."""
+  if figure.value is None:
+    return UNDEFINED
+  return f'{figure.value:{"+" if signed else ""}.4f}'
+
+
+def interval(figure: statistics.Figure, *, signed: bool = False) -> str:
+  """Returns the 95 % interval, as text."""
+  if figure.interval is None:
+    return UNDEFINED
+  sign = '+' if signed else ''
+  low, high = figure.interval
+  return f'[{low:{sign}.4f}, {high:{sign}.4f}]'
+
+
+def by_seed(figure: statistics.Figure, *, signed: bool = False) -> str:
+  """Returns the value under each seed, as text."""
+  sign = '+' if signed else ''
+  return ', '.join(
+      UNDEFINED if one is None else f'{one:{sign}.4f}' for one in figure.seeds
+  )
+
+
+def in_words(name: str, figure: statistics.Figure) -> str:
+  """Returns a difference of ROC-AUC in words, with its interval."""
+  text = f'{name}: ROC-AUC {value(figure, signed=True)}'
+  if figure.interval is None:
+    return text
+  return f'{text}, 95 % interval {interval(figure, signed=True)}'
+
+
+def quality(
+    results: results_lib.Results,
+    title: str,
+    *,
+    reference: str,
+    labels: Sequence[str] | None = None,
+    note: str = '',
+) -> page.Table:
+  """Returns a table of runs by quality.
+
+  Args:
+    results: of the study.
+    title: of the table.
+    reference: label that others are compared with.
+    labels: of the rows; all when left out.
+    note: below the table.
+  """
+  labels = [*results.labels, *results.failed] if labels is None else labels
+  headers = ['Run', 'ROC-AUC', '95 % interval']
+  compared = results.has(reference)
+  if compared:
+    headers += [f'minus {reference}', '95 % interval']
+  headers += ['GAUC', 'Norm. entropy', 'Log loss', 'ROC-AUC by seed']
+  rows = []
+  for label in labels:
+    if label in results.failed:
+      rows.append([label, 'failed', *[UNDEFINED] * (len(headers) - 2)])
+      continue
+    whole = results.whole
+    roc_auc = whole.figure(label)
+    row = [label, value(roc_auc), interval(roc_auc)]
+    if compared:
+      difference = whole.difference(label, reference)
+      is_itself = label == reference
+      row.append(UNDEFINED if is_itself else value(difference, signed=True))
+      row.append(UNDEFINED if is_itself else interval(difference, signed=True))
+    row += [
+        value(whole.figure(label, metric))
+        for metric in ('gauc', 'normalized_entropy', 'log_loss')
+    ]
+    rows.append([*row, by_seed(roc_auc)])
+  count = f'{results.whole.num_rows:,} rows of'
+  note = f'{count} {results.whole.num_entities:,} entities. {note}'.strip()
+  return page.Table(title, headers, rows, note)
