@@ -53,6 +53,8 @@ def page(results: results_lib.Results) -> page_lib.Page:
   config = results.config
   labels = [_label(config, *point) for point in _grid()]
   known = [label for label in labels if results.has(label)]
+  if not known:
+    results.require(*labels)
   best = max(known, key=lambda label: _roc_auc(results, label))
   rows = []
   for label in labels:

@@ -39,10 +39,12 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
 
 def page(results: results_lib.Results) -> page_lib.Page:
   """Returns the gains by cohort."""
+  results.require(variants.LIMAML)
   against = [name for name in _AGAINST if results.has(name)]
+  masks = _masks(results.rows(variants.LIMAML).support_size)
   by_cohort = {
       name: results.measure([variants.LIMAML, *against], mask)
-      for name, mask in _masks(results.rows().support_size).items()
+      for name, mask in masks.items()
       if mask.any()
   }
   gains = {

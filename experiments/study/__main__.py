@@ -68,13 +68,18 @@ def main() -> None:
       datasets=datasets,
       workdir=workdir,
   )
-  results = results_lib.Results(config, data, outcomes)
+  results = results_lib.Results(
+      config,
+      outcomes,
+      lambda run: datasets.get(settings.resolve(run), dict(run.roles)),
+  )
   refused = detector.find(outcomes) + detector.find_leaks(data)
   page = None
-  if not results.labels:
-    refused.append('every run failed')
   if not refused:
-    page = study.page(results)
+    try:
+      page = study.page(results)
+    except errors.InputError as error:
+      refused.append(str(error))
   facts = {
       'name': _NAME.value,
       'title': f'{study.TITLE}: {settings.name}',

@@ -1,5 +1,6 @@
 """Results: all that a study's page may look at."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import functools
@@ -10,6 +11,7 @@ from experiments import pipeline
 from experiments.study import run as run_lib
 from experiments.study import statistics
 from limaml_jax import config as config_lib
+from limaml_jax import errors
 from limaml_jax.evaluation import scores as scores_lib
 
 
@@ -18,7 +20,6 @@ class Results:
 
   Attributes:
     config: of LiMAML on the study's data.
-    data: that configuration's dataset.
     seeds: of every run.
     labels: of the runs that did not fail, in order.
     failed: why others did, by label.
@@ -27,13 +28,19 @@ class Results:
   def __init__(
       self,
       config: config_lib.Config,
-      data: pipeline.Dataset,
       outcomes: Mapping[str, Sequence[run_lib.Outcome]],
+      load_data: Callable[[run_lib.Run], pipeline.Dataset],
   ):
-    """Takes the outcomes of each label, one per seed."""
+    """Reads nothing yet.
+
+    Args:
+      config: of LiMAML on the study's data.
+      outcomes: of each label, one per seed.
+      load_data: the dataset of a run.
+    """
     self.config = config
-    self.data = data
     self._outcomes = outcomes
+    self._load_data = load_data
     self.seeds = [part.seed for part in next(iter(outcomes.values()), [])]
     reasons = {
         label: next((part.reason for part in parts if part.reason), '')
@@ -76,9 +83,22 @@ class Results:
     """All runs that did not fail, on all rows."""
     return self.measure()
 
-  def rows(self) -> scores_lib.Scores:
-    """Returns the test rows of one run, for their days and support sizes."""
-    return self.scores(self.labels[0])[0]
+  def rows(self, label: str) -> scores_lib.Scores:
+    """Returns the rows of a run, for their days and support sizes."""
+    return self.scores(label)[0]
+
+  def is_new(self, label: str) -> np.ndarray:
+    """Marks the rows of entities that training has not seen, [n] bool."""
+    table = self._load_data(self.run(label)).table
+    return table.num_train[self.rows(label).entity] == 0
+
+  def require(self, *labels: str) -> None:
+    """Raises InputError if one of these runs failed."""
+    for label in labels:
+      if label in self.failed:
+        raise errors.InputError(
+            f'run {label} failed, and the page needs it: {self.failed[label]}'
+        )
 
   def has(self, *labels: str) -> bool:
     """Returns whether all these runs ended well."""

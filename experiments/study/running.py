@@ -14,6 +14,7 @@ import sys
 import time
 
 import jax
+import numpy as np
 
 from experiments import pipeline
 from experiments import progress
@@ -86,11 +87,11 @@ def _run(
       scores, facts = scorers.score(job, workdir, update)
     pipeline.write_text(facts_path, json.dumps(facts))
     scores_lib.write(path, scores)  # Last, for it says that the rest is there.
+  rows = scores_lib.read(path)
+  # As replays have them, day by day, so that all runs can be paired.
+  rows = scores_lib.select(rows, np.argsort(rows.day, kind='stable'))
   facts = json.loads(facts_path.read_text())
-  return (
-      run_lib.Outcome(job.run, job.seed, key, scores_lib.read(path), facts),
-      is_new,
-  )
+  return run_lib.Outcome(job.run, job.seed, key, rows, facts), is_new
 
 
 class _Clock:

@@ -47,6 +47,7 @@ def quality(
     *,
     reference: str,
     labels: Sequence[str] | None = None,
+    measured: statistics.Measured | None = None,
     note: str = '',
 ) -> page.Table:
   """Returns a table of runs by quality.
@@ -56,11 +57,13 @@ def quality(
     title: of the table.
     reference: label that others are compared with.
     labels: of the rows; all when left out.
+    measured: those labels, on the rows that count; all when left out.
     note: below the table.
   """
   labels = [*results.labels, *results.failed] if labels is None else labels
   headers = ['Run', 'ROC-AUC', '95 % interval']
   compared = results.has(reference)
+  whole = measured or results.whole
   if compared:
     headers += [f'minus {reference}', '95 % interval']
   headers += ['GAUC', 'Norm. entropy', 'Log loss', 'ROC-AUC by seed']
@@ -69,7 +72,6 @@ def quality(
     if label in results.failed:
       rows.append([label, 'failed', *[UNDEFINED] * (len(headers) - 2)])
       continue
-    whole = results.whole
     roc_auc = whole.figure(label)
     row = [label, value(roc_auc), interval(roc_auc)]
     if compared:
@@ -82,6 +84,6 @@ def quality(
         for metric in ('gauc', 'normalized_entropy', 'log_loss')
     ]
     rows.append([*row, by_seed(roc_auc)])
-  count = f'{results.whole.num_rows:,} rows of'
-  note = f'{count} {results.whole.num_entities:,} entities. {note}'.strip()
+  count = f'{whole.num_rows:,} rows of {whole.num_entities:,} entities.'
+  note = f'{count} {note}'.strip()
   return page.Table(title, headers, rows, note)
