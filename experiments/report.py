@@ -23,6 +23,7 @@ _WORKDIR = flags.DEFINE_string('workdir', 'runs/studies', 'Of all studies.')
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'HTML file; WORKDIR/report.html when left out.'
 )
+_TITLE = 'Studies of LiMAML'
 _REPORT_FILE = 'report.html'
 
 
@@ -43,9 +44,9 @@ def main() -> None:
       for study in studies.values()
   )
   sections = [writing.render(*pair) for pair in studies.items()]
-  body = f'<ul>{contents}</ul>\n' + '\n'.join(sections)
+  body = f'<h1>{_TITLE}</h1>\n<ul>{contents}</ul>\n' + '\n'.join(sections)
   output = pathlib.Path(_OUTPUT.value or workdir / _REPORT_FILE)
-  pipeline.write_text(output, page.document('Studies of LiMAML', body))
+  pipeline.write_text(output, page.document(_TITLE, body))
   print(f'{output}: {len(studies)} studies')
 
 

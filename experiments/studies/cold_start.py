@@ -94,10 +94,7 @@ def _by_cohort(results, labels, title):
     for label in others:
       gain = measured.difference(first, label)
       gains[label].append((float(place), gain))
-      row.append(
-          f'{tables.value(gain, signed=True)}\n'
-          f'{tables.interval(gain, signed=True)}'
-      )
+      row.append(tables.with_interval(gain, signed=True))
     rows.append(row)
   headers = ['Events since', 'rows', 'entities', *labels]
   headers += [f'{first}\nminus {label}' for label in others]

@@ -66,12 +66,11 @@ def page(results: results_lib.Results) -> page_lib.Page:
       gain = results.whole.difference(label, variants.UNADAPTED)
       series[name].append((_flops_per_day(results, label) / 1e9, gain))
       rows.append([label, *_costs(results, label),
-                   tables.value(gain, signed=True),
-                   tables.interval(gain, signed=True)])  # fmt: skip
+                   tables.with_interval(gain, signed=True)])  # fmt: skip
   table = page_lib.Table(
       'Cost of the daily job, and what it gives',
       ['Setting', 'refreshes/day', 'µs/entity', 'entity-seconds/day',
-       'Gflop/day', 'gain over unadapted', '95 % interval'],
+       'Gflop/day', 'gain over unadapted\n95 % interval'],
       rows,
       'Every refresh adapts every entity. Entity-seconds: those that adapting'
       ' all entities takes on this machine. Operations: of matrix products,'

@@ -61,14 +61,13 @@ def page(results: results_lib.Results) -> page_lib.Page:
         name,
         tables.value(results.whole.figure(name)),
         tables.value(results.whole.figure(name + _PER_ROW)),
-        tables.value(lost[name], signed=True),
-        tables.interval(lost[name], signed=True),
+        tables.with_interval(lost[name], signed=True),
         f'{_bytes(results, name, "embedding"):,.0f}',
         f'{_bytes(results, name, "weights"):,.0f}',
     ])
   table = page_lib.Table(
       'One embedding against adapted weights',
-      ['Pooling', 'embedding', 'weights', 'lost', '95 % interval',
+      ['Pooling', 'embedding', 'weights', 'difference\n95 % interval',
        'bytes, embedding', 'bytes, weights'],
       rows,
       'ROC-AUC; bytes of one entity in float32. Both score with the same'

@@ -49,15 +49,14 @@ def page(results: results_lib.Results) -> page_lib.Page:
     seconds = results.fact(label, 'refresh_seconds') or 0.0
     rows.append([
         label,
-        tables.value(results.whole.figure(label)),
-        tables.interval(results.whole.figure(label)),
+        tables.with_interval(results.whole.figure(label)),
         f'{results.fact(label, "train_seconds") or 0.0:.1f}',
         f'{1e6 * seconds / entities:.1f}',
         f'{(results.fact(label, "refresh_flops") or 0.0) / entities / 1e6:.2f}',
     ])
   table = page_lib.Table(
       'Quality and cost',
-      ['Meta block', 'ROC-AUC', '95 % interval', 'training, s',
+      ['Meta block', 'ROC-AUC\n95 % interval', 'training, s',
        'refresh, µs/entity', 'Mflop/entity'],
       rows,
       'Training: outer steps, without compiling. Operations are those of'

@@ -51,18 +51,17 @@ def page(results: results_lib.Results) -> page_lib.Page:
   lost = {
       part: _lost(results, part) for part in (_USER, _GLOBAL, _BOTH)
   }
-  headers = ['Age, days']
-  for part in lost:
-    headers += [f'{part} old', '95 % interval']
+  headers = ['Age, days', *(f'{part} old\n95 % interval' for part in lost)]
   rows = []
   for days in (0, *_AGES):
     row = [str(days)]
     for points in lost.values():
       figure = dict(points).get(days)
-      row += [tables.UNDEFINED] * 2 if figure is None else [
-          tables.value(figure, signed=True),
-          tables.interval(figure, signed=True),
-      ]
+      row.append(
+          tables.UNDEFINED
+          if figure is None
+          else tables.with_interval(figure, signed=True)
+      )
     rows.append(row)
   title = 'ROC-AUC lost by age'
   by_age = page_lib.Table(

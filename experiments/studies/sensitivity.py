@@ -59,21 +59,21 @@ def page(results: results_lib.Results) -> page_lib.Page:
   rows = []
   for label in labels:
     if label not in known:
-      rows.append([label, 'failed', *[tables.UNDEFINED] * 5])
+      rows.append([label, 'failed', *[tables.UNDEFINED] * 3])
       continue
     figure = results.whole.figure(label)
     against = results.whole.difference(label, best)
     seconds = results.fact(label, 'train_seconds')
     rows.append([
-        label, tables.value(figure), tables.interval(figure),
-        tables.value(against, signed=True),
-        tables.interval(against, signed=True),
+        label,
+        tables.with_interval(figure),
+        tables.with_interval(against, signed=True),
         tables.UNDEFINED if seconds is None else f'{seconds:.1f}',
         tables.by_seed(figure),
     ])
   headers = [
-      'K, inner, outer rate', 'ROC-AUC', '95 % interval', 'minus best',
-      '95 % interval', 'training, s', 'ROC-AUC by seed',
+      'K, inner, outer rate', 'ROC-AUC\n95 % interval',
+      'minus best\n95 % interval', 'training, s', 'ROC-AUC by seed',
   ]
   table = page_lib.Table(
       'Quality and training time', headers, rows,

@@ -60,13 +60,13 @@ def page(results: results_lib.Results) -> page_lib.Page:
         name, f'{measured.num_rows:,}', f'{measured.num_entities:,}',
         tables.value(measured.figure(variants.LIMAML)),
     ]
-    for other in against:
-      row.append(tables.value(gains[name][other], signed=True))
-      row.append(tables.interval(gains[name][other], signed=True))
+    row += [
+        tables.with_interval(gains[name][other], signed=True)
+        for other in against
+    ]
     rows.append(row)
   headers = ['Events', 'rows', 'entities', 'limaml']
-  for other in against:
-    headers += [f'minus {other}', '95 % interval']
+  headers += [f'minus {other}\n95 % interval' for other in against]
   title = 'ROC-AUC gain of LiMAML by events before the cutoff'
   table = page_lib.Table(
       title, headers, rows,

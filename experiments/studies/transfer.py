@@ -47,14 +47,13 @@ def page(results: results_lib.Results) -> page_lib.Page:
       retrained = results.whole.difference(label, _label(variant, 0))
       series[variant].append((float(gap), figure))
       row += [
-          tables.value(figure),
-          f'{tables.value(retrained, signed=True)}\n'
-          f'{tables.interval(retrained, signed=True)}',
+          tables.with_interval(figure),
+          tables.with_interval(retrained, signed=True),
       ]
     rows.append(row)
   headers = ['Gap, days']
   for variant in _VARIANTS:
-    headers += [variant, 'minus retrained']
+    headers += [f'{variant}\n95 % interval', 'minus retrained\n95 % interval']
   title = 'ROC-AUC by the days between training and test'
   table = page_lib.Table(
       title, headers, rows,

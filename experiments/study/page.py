@@ -67,7 +67,7 @@ _DOCUMENT = string.Template("""\
 @media (prefers-color-scheme: dark) { :root { --text: #e4e7ea; --page: #16191d;
   --muted: #9aa4af; --line: #3a4149; --loud: #f2857d; } }
 body { color: var(--text); background: var(--page); margin: 2rem auto;
-  padding: 0 1rem; max-width: 64rem; font: 16px/1.5 system-ui, sans-serif; }
+  padding: 0 1rem; max-width: 72rem; font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin-bottom: 0.3rem; }
 h2 { font-size: 1.3rem; margin: 3rem 0 0.4rem; }
 h3 { font-size: 1.05rem; margin: 1.8rem 0 0.4rem; }
@@ -89,7 +89,6 @@ svg { max-width: 100%; height: auto; }
 </style>
 </head>
 <body>
-<h1>$title</h1>
 $body
 </body>
 </html>
@@ -97,7 +96,7 @@ $body
 
 
 def document(title: str, body: str) -> str:
-  """Returns a page that needs nothing beside it."""
+  """Returns a page of HTML that needs nothing beside it."""
   return _DOCUMENT.substitute(title=html.escape(title), body=body)
 
 

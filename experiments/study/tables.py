@@ -25,10 +25,18 @@ def interval(figure: statistics.Figure, *, signed: bool = False) -> str:
   return f'[{low:{sign}.4f}, {high:{sign}.4f}]'
 
 
+def with_interval(figure: statistics.Figure, *, signed: bool = False) -> str:
+  """Returns the mean over seeds and, in a second line, the interval."""
+  text = value(figure, signed=signed)
+  if figure.interval is None:
+    return text
+  return f'{text}\n{interval(figure, signed=signed)}'
+
+
 def by_seed(figure: statistics.Figure, *, signed: bool = False) -> str:
   """Returns the value under each seed, as text."""
   sign = '+' if signed else ''
-  return ', '.join(
+  return '\n'.join(
       UNDEFINED if one is None else f'{one:{sign}.4f}' for one in figure.seeds
   )
 
@@ -61,11 +69,11 @@ def quality(
     note: below the table.
   """
   labels = [*results.labels, *results.failed] if labels is None else labels
-  headers = ['Run', 'ROC-AUC', '95 % interval']
+  headers = ['Run', 'ROC-AUC\n95 % interval']
   compared = results.has(reference)
   whole = measured or results.whole
   if compared:
-    headers += [f'minus {reference}', '95 % interval']
+    headers.append(f'minus {reference}\n95 % interval')
   headers += ['GAUC', 'Norm. entropy', 'Log loss', 'ROC-AUC by seed']
   rows = []
   for label in labels:
@@ -73,12 +81,14 @@ def quality(
       rows.append([label, 'failed', *[UNDEFINED] * (len(headers) - 2)])
       continue
     roc_auc = whole.figure(label)
-    row = [label, value(roc_auc), interval(roc_auc)]
+    row = [label, with_interval(roc_auc)]
     if compared:
       difference = whole.difference(label, reference)
-      is_itself = label == reference
-      row.append(UNDEFINED if is_itself else value(difference, signed=True))
-      row.append(UNDEFINED if is_itself else interval(difference, signed=True))
+      row.append(
+          UNDEFINED
+          if label == reference
+          else with_interval(difference, signed=True)
+      )
     row += [
         value(whole.figure(label, metric))
         for metric in ('gauc', 'normalized_entropy', 'log_loss')
