@@ -24,6 +24,7 @@ from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
+from limaml_jax.store import snapshot
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
@@ -215,6 +216,8 @@ def evaluate_as_served(
 
   def refresh(cutoffs):
     served.refresher.publish(cutoffs)
+    # Nothing reads an earlier one again, and a replay may make hundreds.
+    snapshot.prune(served.refresher.store, entity_type, keep=1)
 
   return replay.replay(
       data.table,

@@ -99,6 +99,11 @@ def _by_cohort(results, labels, title):
   headers = ['Events since', 'rows', 'entities', *labels]
   headers += [f'{first}\nminus {label}' for label in others]
   note = 'ROC-AUC. Rows of entities without any training event.'
+  if first.startswith(_HELD_OUT_NAME):
+    note += (
+        ' Here the protocol is another: the last events of each entity are'
+        ' tested, and those held out right after 0, 3 or 12 events.'
+    )
   return page_lib.Table(title, headers, rows, note), gains
 
 

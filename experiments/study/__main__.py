@@ -73,7 +73,7 @@ def main() -> None:
       outcomes,
       lambda run: datasets.get(settings.resolve(run), dict(run.roles)),
   )
-  refused = detector.find(outcomes) + detector.find_leaks(data)
+  refused = detector.find(outcomes) + datasets.leaks()
   page = None
   if not refused:
     try:

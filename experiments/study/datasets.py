@@ -6,6 +6,7 @@ import re
 
 from experiments import pipeline
 from experiments import progress
+from experiments.study import detector
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -29,6 +30,7 @@ class Datasets:
     self._root = workdir / _DATA_DIR
     self._data_dir = data_dir
     self._loaded: dict[str, pipeline.Dataset] = {}
+    self._leaks: dict[str, list[str]] = {}
 
   def get(
       self, config: config_lib.Config, roles: dict[str, str]
@@ -52,9 +54,15 @@ class Datasets:
       directory = self._root / key
       self._prepare(config, text, directory)
       self._loaded[key] = pipeline.load(directory)
+      if key not in self._leaks:
+        self._leaks[key] = detector.find_leaks(self._loaded[key])
       for stale in list(self._loaded)[:-_KEPT]:
         del self._loaded[stale]
     return self._loaded[key]
+
+  def leaks(self) -> list[str]:
+    """Returns the leaks of all datasets that were asked for so far."""
+    return list(dict.fromkeys(sum(self._leaks.values(), [])))
 
   def _prepare(self, config, text, directory):
     if self._data_dir is None:

@@ -153,6 +153,7 @@ class FindLeaksTest(parameterized.TestCase):
   def find(self, kind, values):
     make = feature_types.FeatureSpec
     info = types.SimpleNamespace(
+        name='made up',
         entity_feature='user', item_feature='item',
         features=(
             make('user', 'categorical', 'entity', 'meta'),
