@@ -46,7 +46,7 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
 
 
 def page(results: results_lib.Results) -> page_lib.Page:
-  """Returns the loss by age and part, and by interval."""
+  """Returns quality by age and part, and by interval."""
   results.require(_FRESH)
   lost = {
       part: _lost(results, part) for part in (_USER, _GLOBAL, _BOTH)
@@ -63,7 +63,7 @@ def page(results: results_lib.Results) -> page_lib.Page:
           else tables.with_interval(figure, signed=True)
       )
     rows.append(row)
-  title = 'ROC-AUC lost by age'
+  title = 'ROC-AUC by age, minus fresh'
   by_age = page_lib.Table(
       title, headers, rows,
       'User part d days old: embeddings made from the events until d days'
@@ -129,7 +129,7 @@ def _answer(results, lost) -> str:
   for part, points in lost.items():
     days, figure = points[-1]
     if days:
-      name = f'{part} {days:g} days old instead of fresh'
+      name = f'{part.capitalize()} {days:g} days old instead of fresh'
       sentences.append(tables.in_words(name, figure) + '.')
   labels = _intervals(results)
   for one, other in (('week', 'day'), ('hour', 'day')):

@@ -61,8 +61,8 @@ def find_leaks(data: pipeline.Dataset) -> list[str]:
     score = _score_alone(spec, table, owners)
     if score is not None and score > leaks.SUSPICIOUS:
       reasons.append(
-          f'{info.name}: feature {spec.name} alone has ROC-AUC {score:.3f} against the'
-          ' label: it leaks; take it out of the schema'
+          f'{info.name}: feature {spec.name} alone has ROC-AUC {score:.3f}'
+          ' against the label: it leaks; take it out of the schema'
       )
   return reasons
 

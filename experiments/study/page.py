@@ -83,7 +83,8 @@ th, td { padding: 0.35rem 0.65rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; font-weight: 600; }
 th:first-child { text-align: left; }
-tbody th { font-weight: 400; font-family: ui-monospace, monospace; }
+tbody th { font-weight: 400; vertical-align: middle;
+  font-family: ui-monospace, monospace; }
 figure { margin: 0; }
 svg { max-width: 100%; height: auto; }
 </style>
