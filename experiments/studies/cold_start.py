@@ -96,20 +96,29 @@ def _by_cohort(results, labels, title):
       gains[label].append((float(place), gain))
       row.append(tables.with_interval(gain, signed=True))
     rows.append(row)
-  headers = ['Events since', 'rows', 'entities', *labels]
-  headers += [f'{first}\nminus {label}' for label in others]
+  short = [label.removeprefix(_HELD_OUT_NAME) for label in labels]
+  headers = ['Events since', 'rows', 'entities', *short]
+  headers += [f'{short[0]}\nminus {name}' for name in short[1:]]
   note = 'ROC-AUC. Rows of entities without any training event.'
   if first.startswith(_HELD_OUT_NAME):
     note += (
-        ' Here the protocol is another: the last events of each entity are'
-        ' tested, and those held out right after 0, 3 or 12 events.'
+        ' Those held out are tested right after 0, 3 or 12 events. Settings'
+        ' were chosen under the configured protocol, on events some of which'
+        ' are tested here.'
     )
-  return page_lib.Table(title, headers, rows, note), gains
+  table = page_lib.Table(
+      title, headers, rows, note, results.protocol(first)
+  )
+  return table, gains
 
 
 def _draw(name, gains) -> str:
   return figures.lines(
-      name, {f'minus {label}': points for label, points in gains.items()},
+      name,
+      {
+          f'minus {label.removeprefix(_HELD_OUT_NAME)}': points
+          for label, points in gains.items()
+      },
       xlabel='events of the entity before the cutoff', ylabel='ROC-AUC gain',
       ticks=list(_COHORTS), zero=True,
   )
@@ -122,7 +131,8 @@ def _answer(title, gains) -> str:
     cohort = list(_COHORTS)[int(place)]
     parts.append(
         f'{tables.value(figure, signed=True)}'
-        f' {tables.interval(figure, signed=True)} over {label}'
+        f' {tables.interval(figure, signed=True)} over'
+        f' {label.removeprefix(_HELD_OUT_NAME)}'
         f' at {cohort} events'
     )
   return f'{title}: LiMAML gains {"; ".join(parts)} (ROC-AUC, 95 %).'

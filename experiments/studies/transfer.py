@@ -48,7 +48,9 @@ def page(results: results_lib.Results) -> page_lib.Page:
       series[variant].append((float(gap), figure))
       row += [
           tables.with_interval(figure),
-          tables.with_interval(retrained, signed=True),
+          tables.with_interval(retrained, signed=True)
+          if gap
+          else tables.UNDEFINED,
       ]
     rows.append(row)
   headers = ['Gap, days']

@@ -16,12 +16,14 @@ class Table(NamedTuple):
     headers: of the columns.
     rows: a text per column; the first one names the row.
     note: what a reader needs to know below it.
+    protocol: that its rows were tested under; the study's when left out.
   """
 
   title: str
   headers: Sequence[str]
   rows: Sequence[Sequence[str]]
   note: str = ''
+  protocol: str = ''
 
 
 class Drawing(NamedTuple):
@@ -120,13 +122,12 @@ def section(study: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
     )
   else:
     parts.append(f'<p class="answer">{html.escape(study["answer"])}</p>')
-  facts = html.escape(facts_line(study))
   command = f'<code>{html.escape(study["command"])}</code>'
   for table in study['tables']:
     parts += [
         f'<h3>{html.escape(table["title"])}</h3>',
         f'<div class="scroll">{_table(table)}</div>',
-        f'<p class="note">{html.escape(table["note"])} {facts}</p>',
+        f'<p class="note">{html.escape(note(table, study))}</p>',
         f'<p class="note">{command}</p>',
     ]
   for figure in study['figures']:
@@ -140,14 +141,16 @@ def section(study: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
   return '\n'.join(parts)
 
 
-def facts_line(study: Mapping[str, Any]) -> str:
-  """Says under what protocol and seeds the numbers of a study came about."""
+def note(table: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+  """Returns the note of a table; says its protocol, window and seeds, too."""
   seeds = ', '.join(map(str, study['seeds']))
-  return (
-      f'{study["dataset"]}, {study["protocol"]}. {study["window"]} Seeds'
+  text = (
+      f'{table["note"]} {study["dataset"]}, '
+      f'{table["protocol"] or study["protocol"]}. {study["window"]} Seeds'
       f' {seeds}; means over them. Intervals: 95 %, paired bootstrap over'
       ' entities.'
   )
+  return text.strip()
 
 
 def markdown(study: Mapping[str, Any]) -> str:
@@ -163,7 +166,7 @@ def markdown(study: Mapping[str, Any]) -> str:
     lines += [f'**{table["title"]}**', '']
     lines += [_row(table['headers']), _row(alignment)]
     lines += [_row([f'`{row[0]}`', *row[1:]]) for row in table['rows']]
-    lines += ['', f'{table["note"]} {facts_line(study)}'.strip(), '']
+    lines += ['', note(table, study), '']
     lines += ['```bash', study['command'], '```', '']
   lines += [
       f'- failed: {label}: {reason}'

@@ -92,6 +92,10 @@ class Results:
     table = self._load_data(self.run(label)).table
     return table.num_train[self.rows(label).entity] == 0
 
+  def protocol(self, label: str) -> str:
+    """Returns the protocol that a run was tested under, for people."""
+    return self._load_data(self.run(label)).info.protocol
+
   def require(self, *labels: str) -> None:
     """Raises InputError if one of these runs failed."""
     for label in labels:

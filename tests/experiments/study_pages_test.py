@@ -60,7 +60,8 @@ def make_results(study, config, *, failed=()):
     ]
   num_train = np.arange(_NUM_ENTITIES) % 2
   data = types.SimpleNamespace(
-      table=types.SimpleNamespace(num_train=num_train)
+      table=types.SimpleNamespace(num_train=num_train),
+      info=types.SimpleNamespace(protocol='by hand'),
   )
   return results_lib.Results(config, outcomes, lambda run: data), outcomes
 
@@ -134,15 +135,17 @@ class StudyTest(parameterized.TestCase):
 
   def test_markdown_has_the_command_under_every_table(self):
     table = page_lib.Table('t', ['Run', 'x'], [['a|b', '1\n2']])._asdict()
+    other = table | {'protocol': 'another protocol'}
     study = {
         'title': 'T', 'question': 'Q?', 'refused': [], 'answer': 'A.',
-        'tables': [table, table], 'failed': {'late': 'broke'},
+        'tables': [table, other], 'failed': {'late': 'broke'},
         'command': 'python -m this', 'seeds': [0, 1], 'dataset': 'd',
         'protocol': 'p', 'window': 'Validation window: w.',
     }  # fmt: skip
     text = page_lib.markdown(study)
     self.assertEqual(text.count('python -m this'), 2)
     self.assertEqual(text.count('Validation window: w.'), 2)
+    self.assertEqual(text.count('d, another protocol.'), 1)
     self.assertIn(r'| `a\|b` | 1<br>2 |', text)
     self.assertIn('- failed: late: broke', text)
 
