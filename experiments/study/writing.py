@@ -22,6 +22,7 @@ from limaml_jax.evaluation import metrics
 STUDY_FILE = 'study.json'
 TABLE_FILE = 'table.md'
 PAGE_FILE = 'page.html'
+_VERSION = 1  # Of study.json.
 
 
 def window(protocol: config_lib.ProtocolConfig) -> str:
@@ -58,6 +59,7 @@ def write(
   """
   page = page or page_lib.Page('', (), ())
   study: dict[str, Any] = {
+      'version': _VERSION,
       'id': directory.name,
       **facts,
       'answer': page.answer,
@@ -90,15 +92,20 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
   """Reads study.json.
 
   Raises:
-    InputError: if it is torn.
+    InputError: if it is torn, or was written by another version.
   """
   path = directory / STUDY_FILE
   try:
-    return json.loads(path.read_text())
-  except ValueError as error:
+    study = json.loads(path.read_text())
+    is_ours = study['version'] == _VERSION
+  except (ValueError, KeyError, TypeError):
+    is_ours = False
+  if not is_ours:
     raise errors.InputError(
-        f'{path}: torn; run the study again, its runs are kept'
-    ) from error
+        f'{path}: torn, or of another version; run the study again, its runs'
+        ' are kept'
+    )
+  return study
 
 
 def render(directory: pathlib.Path, study: Mapping[str, Any]) -> str:

@@ -91,7 +91,7 @@ class StudyTest(absltest.TestCase):
     (torn / 'x' / 'study.json').write_text('{')
     for result, message in (
         (self.run_report(empty), 'holds no study'),
-        (self.run_report(torn), 'torn; run the study again'),
+        (self.run_report(torn), 'torn, or of another version; run the study'),
         (self.run_study('--name=nothing'), 'choose one of baselines'),
         (self.run_study('--data=nothing'), 'choose one of defaults'),
     ):
