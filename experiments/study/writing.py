@@ -8,6 +8,7 @@ WORKDIR/NAME-DATA/page.html     the page
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import json
 import pathlib
 from typing import Any
@@ -95,12 +96,10 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
     InputError: if it is torn, or was written by another version.
   """
   path = directory / STUDY_FILE
-  try:
+  study = None
+  with contextlib.suppress(ValueError):
     study = json.loads(path.read_text())
-    is_ours = study['version'] == _VERSION
-  except (ValueError, KeyError, TypeError):
-    is_ours = False
-  if not is_ours:
+  if not isinstance(study, dict) or study.get('version') != _VERSION:
     raise errors.InputError(
         f'{path}: torn, or of another version; run the study again, its runs'
         ' are kept'
