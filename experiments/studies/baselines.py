@@ -61,7 +61,9 @@ def page(results: results_lib.Results) -> page_lib.Page:
       label: results.whole.difference(variants.LIMAML, label)
       for label in rivals
   }
-  svg = figures.intervals('gains', gains, xlabel='ROC-AUC, limaml minus each')
+  svg = figures.intervals(
+      'gains', gains, xlabel='ROC-AUC, limaml minus each', zero=True
+  )
   drawing = page_lib.Drawing(
       'gains', 'Gain of LiMAML', svg, 'Paired on the same rows.'
   )

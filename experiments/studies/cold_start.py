@@ -90,15 +90,15 @@ def _by_cohort(results, labels, title):
       continue
     measured = results.measure(labels, mask)
     row = [name, f'{measured.num_rows:,}', f'{measured.num_entities:,}']
-    row += [tables.value(measured.figure(label)) for label in labels]
+    row.append(tables.with_interval(measured.figure(first)))
     for label in others:
       gain = measured.difference(first, label)
       gains[label].append((float(place), gain))
       row.append(tables.with_interval(gain, signed=True))
     rows.append(row)
   short = [label.removeprefix(_HELD_OUT_NAME) for label in labels]
-  headers = ['Events since', 'rows', 'entities', *short]
-  headers += [f'{short[0]}\nminus {name}' for name in short[1:]]
+  headers = ['Events since', 'rows', 'entities', f'{short[0]}\n95 % interval']
+  headers += [f'minus {name}\n95 % interval' for name in short[1:]]
   note = 'ROC-AUC. Rows of entities without any training event.'
   if first.startswith(_HELD_OUT_NAME):
     note += (

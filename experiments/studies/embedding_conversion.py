@@ -75,7 +75,7 @@ def page(results: results_lib.Results) -> page_lib.Page:
       ' row with its own meta features, and go by no store.',
   )  # fmt: skip
   svg = figures.intervals(
-      'lost', lost, xlabel='ROC-AUC, embedding minus weights'
+      'lost', lost, xlabel='ROC-AUC, embedding minus weights', zero=True
   )
   drawing = page_lib.Drawing(
       'lost', 'Lost by storing one embedding', svg, 'By pooling.'

@@ -116,7 +116,7 @@ def _interval_drawing(results) -> page_lib.Drawing:
       if results.has(variants.UNADAPTED)
   }
   svg = figures.intervals(
-      'interval', values, xlabel='ROC-AUC gain over unadapted'
+      'interval', values, xlabel='ROC-AUC gain over unadapted', zero=True
   )
   return page_lib.Drawing(
       'interval', 'Gain by refresh interval', svg,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 from matplotlib import axes as mpl_axes
+from matplotlib import ticker
 import numpy as np
 
 from experiments.study import statistics
@@ -13,12 +14,24 @@ from limaml_jax.evaluation import drawing
 Points = Sequence[tuple[float, statistics.Figure]]
 
 _ROW_HEIGHT = 0.42  # Inches.
+_BESIDE = 0.012  # Between lines, of the axis.
 
 
 def intervals(
-    name: str, values: Mapping[str, statistics.Figure], *, xlabel: str
+    name: str,
+    values: Mapping[str, statistics.Figure],
+    *,
+    xlabel: str,
+    zero: bool = False,
 ) -> str:
-  """Draws a value per run with its 95 % interval, one below the other."""
+  """Draws a value per run with its 95 % interval, one below the other.
+
+  Args:
+    name: of the figure.
+    values: by run.
+    xlabel: what the values are.
+    zero: draws a line at 0.
+  """
   shown = {k: v for k, v in values.items() if v.value is not None}
 
   def draw(axes: mpl_axes.Axes) -> None:
@@ -28,6 +41,8 @@ def intervals(
           axes, figure.value, figure.interval, position,
           variant=drawing.look(0),
       )
+    if zero:
+      axes.axvline(0.0, color=drawing.TEXT, linewidth=1.0)
     axes.set_yticks(range(len(shown)), list(shown))
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel(f'{xlabel}, 95 % interval over entities')
@@ -58,12 +73,17 @@ def lines(
   """
 
   def draw(axes: mpl_axes.Axes) -> None:
-    # Lines stand beside each other, so that intervals do not overlap.
-    step = 0.0 if log or ticks is None else 0.08
+    every = [x for points in series.values() for x, _ in points]
+    span = max(every, default=1.0) - min(every, default=0.0)
     for index, (label, points) in enumerate(series.items()):
       look = drawing.look(index)
-      shift = step * (index - (len(series) - 1) / 2)
-      known = [(x + shift, f) for x, f in points if f.value is not None]
+      # Lines stand beside each other, so that intervals do not overlap.
+      place = _BESIDE * (index - (len(series) - 1) / 2)
+      known = [
+          (x * (1 + place) if log else x + place * span, figure)
+          for x, figure in points
+          if figure.value is not None
+      ]
       values = np.array([figure.value for _, figure in known], float)
       axes.plot(
           [x for x, _ in known], values, label=label, linewidth=1.4,
@@ -76,6 +96,9 @@ def lines(
       axes.axhline(0.0, color=drawing.TEXT, linewidth=1.0)
     if log:
       axes.set_xscale('log')
+      axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+      axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+      axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     if ticks is not None:
       axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlabel(xlabel)

@@ -202,6 +202,7 @@ class ByTimeTest(absltest.TestCase):
             settings={'protocol.train_end': '1997-11-20T16:00:00+00:00'},
             options={'skip': 1},
         ),
+        _PRIOR,
     ]
     outcomes = running.run_all(
         runs, [0],
@@ -211,7 +212,7 @@ class ByTimeTest(absltest.TestCase):
     )
     fresh = outcomes['fresh'][0].scores
     self.assertGreater(fresh.entity.size, 20)
-    for label in ('old', 'often', 'earlier'):
+    for label in ('old', 'often', 'earlier', 'item_prior'):
       part = outcomes[label][0]
       self.assertEqual(part.reason, '', label)
       for name in ('entity', 'day', 'label', 'support_size'):
