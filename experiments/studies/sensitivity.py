@@ -108,15 +108,15 @@ def _figures(results) -> list[page_lib.Drawing]:
     series = {}
     for num_steps in _STEPS:
       points = []
-      for inner in _FACTORS:
+      for place, inner in enumerate(_FACTORS):
         label = _label(config, num_steps, inner, outer)
         if results.has(label):
-          x = config.inner_loop.learning_rate * inner
-          points.append((x, results.whole.figure(label)))
+          points.append((float(place), results.whole.figure(label)))
       series[f'K = {num_steps}'] = points
     name = f'rates_{_FACTORS.index(outer)}'
     svg = figures.lines(
-        name, series, xlabel='inner learning rate', ylabel='ROC-AUC', log=True
+        name, series, xlabel='inner learning rate', ylabel='ROC-AUC',
+        ticks=[f'{config.inner_loop.learning_rate * f:g}' for f in _FACTORS],
     )
     title = f'ROC-AUC by inner rate, outer rate {rate:g}'
     drawn.append(

@@ -96,6 +96,7 @@ class StudyTest(parameterized.TestCase):
     self.assertLen(set(names), len(names))
     for figure in page.figures:
       xml.etree.ElementTree.fromstring(figure.svg)
+      self.assertNotIn('$', figure.svg)  # Mathematics that nobody sets.
 
   @parameterized.parameters(*_NAMES)
   def test_every_failed_run_leaves_a_page_or_one_reason(self, name):
