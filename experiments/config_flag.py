@@ -41,7 +41,7 @@ def complete(argv: Sequence[str]) -> list[str]:
   for argument in argv:
     flag, _, value = argument.lstrip('-').partition('=')
     if flag == 'config':
-      _check_file(value)
+      check_file(value)
     name = flag.removeprefix('config.')
     if name != flag and name not in known:
       raise errors.InputError(
@@ -53,15 +53,16 @@ def complete(argv: Sequence[str]) -> list[str]:
   return [*argv[:1], *added, *argv[1:]]
 
 
-def _check_file(name: str) -> None:
+def check_file(name: str, flag: str = 'config') -> None:
+  """Raises InputError where a flag names no file of settings."""
   path = pathlib.Path(name)
   if not path.is_file():
     raise errors.InputError(
-        f'--config={name}: no such file; see experiments/configs'
+        f'--{flag}={name}: no such file; see experiments/configs'
     )
   if path.suffix != '.py' or 'def get_config(' not in path.read_text():
     raise errors.InputError(
-        f'--config={name}: must be a Python file with a function get_config, '
+        f'--{flag}={name}: must be a Python file with a function get_config, '
         'like those under experiments/configs'
     )
 
@@ -77,13 +78,9 @@ def resolve(variant: str) -> config_lib.Config:
         f'--variant={variant}: unknown; choose one of '
         f'{", ".join(variants.TRAINED)}'
     )
-  settings = _CONFIG.value.to_dict()
-  tuned = dict(settings.pop('variants')[variant])
-  config = config_lib.Config()
-  for layer in (
-      overrides.flatten_mapping(settings),
-      tuned,
-      config_flags.get_override_values(flags.FLAGS['config']),
-  ):
-    config = overrides.override(config, layer)
-  return variants.apply(variant, config)
+  return variants.resolve(_CONFIG.value, variant, given())
+
+
+def given() -> dict[str, object]:
+  """Returns the overrides of the command line, by dotted name."""
+  return dict(config_flags.get_override_values(flags.FLAGS['config']))

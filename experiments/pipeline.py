@@ -24,6 +24,7 @@ from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
+from limaml_jax.store import snapshot
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
@@ -198,6 +199,8 @@ def evaluate_as_served(
     served: Served,
     store: str | pathlib.Path,
     on_progress: OnProgress = lambda done, total: None,
+    *,
+    schedule: replay.Schedule | None = None,
 ) -> scores_lib.Scores:
   """Replays the test events: refresh, publish, read back, score."""
   entity_type = data.info.entity_type
@@ -213,6 +216,8 @@ def evaluate_as_served(
 
   def refresh(cutoffs):
     served.refresher.publish(cutoffs)
+    # Nothing reads an earlier one again, and a replay may make hundreds.
+    snapshot.prune(served.refresher.store, entity_type, keep=1)
 
   return replay.replay(
       data.table,
@@ -222,6 +227,7 @@ def evaluate_as_served(
       lookup=look_up,
       score=score_fn(data, served),
       max_age_seconds=served.config.refresh.max_age_hours * 3600,
+      schedule=schedule,
       on_progress=on_progress,
   )
 

@@ -54,7 +54,8 @@ def stages(
     progress.live.transient = not console.is_terminal
     progress.live.stop()
     raise
-  progress.stop()
+  if tasks:
+    progress.stop()
 
 
 class _Rate(rich_progress.ProgressColumn):

@@ -61,3 +61,26 @@ def settings(
       {name: tuple(tuned.get(name, {}).items()) for name in TRAINED}
   )
   return result
+
+
+def resolve(
+    settings: config_dict.ConfigDict,
+    variant: str,
+    given: Mapping[str, object],
+) -> config_lib.Config:
+  """Returns the settings of a variant.
+
+  Args:
+    settings: what `get_config` of a configuration file returns.
+    variant: one of TRAINED.
+    given: settings that come on top, by dotted name.
+
+  Raises:
+    InputError: for a setting that does not exist.
+  """
+  shared = settings.to_dict()
+  tuned = dict(shared.pop('variants')[variant])
+  config = config_lib.Config()
+  for layer in (overrides.flatten_mapping(shared), tuned, given):
+    config = overrides.override(config, layer)
+  return apply(variant, config)

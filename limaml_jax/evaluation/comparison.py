@@ -64,7 +64,7 @@ def compare(
   for other in variants[1:]:
     bootstrap.refuse_different_rows(variants[0], other)
   entities, entity_of_row = np.unique(variants[0].entity, return_inverse=True)
-  summed = [_Summed(rows, entity_of_row, entities.size) for rows in variants]
+  summed = [Summed(rows, entity_of_row, entities.size) for rows in variants]
   whole = [one.values(np.ones(entities.size)) for one in summed]
   drawn = [
       [one.values(multiplicity) for one in summed]
@@ -89,10 +89,17 @@ def compare(
   )
 
 
-class _Summed:
+class Summed:
   """One variant's rows, summed by entity: a draw weighs the sums."""
 
-  def __init__(self, rows, entity_of_row, num_entities):
+  def __init__(
+      self,
+      rows: scores_lib.Scores,
+      entity_of_row: np.ndarray,
+      num_entities: int,
+  ):
+    """Sums; `entity_of_row`, [n], counts entities from 0 to N - 1."""
+
     def total(values):
       return np.bincount(
           entity_of_row, np.asarray(values, np.float64), num_entities

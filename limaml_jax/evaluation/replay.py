@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
@@ -46,6 +47,21 @@ class TestRows(NamedTuple):
   support_size: np.ndarray
 
 
+class Schedule(NamedTuple):
+  """When embeddings are refreshed, if not as the dataset's protocol has it.
+
+  Attributes:
+    starts: UTC seconds from which each refresh serves, ascending; the first is
+      not after any test event.
+    cutoffs: UTC seconds; a refresh uses the events before its own, which is
+      earlier than its start where the embeddings are served for longer than
+      until the next one.
+  """
+
+  starts: tuple[int, ...]
+  cutoffs: tuple[int, ...]
+
+
 def entity_cutoffs(table: dataset.TaskTable) -> np.ndarray:
   """Returns the time of each entity's first test event, UTC seconds, [N].
 
@@ -62,6 +78,30 @@ def refreshes(
 ) -> list[np.ndarray | int]:
   """Returns the cutoffs of each refresh, in order."""
   return list(info.cutoffs) or [entity_cutoffs(table)]
+
+
+def make_schedule(
+    info: dataset.DatasetInfo, *, hours: int = 0, delay_hours: int = 0
+) -> Schedule:
+  """Returns a schedule of the test window.
+
+  Args:
+    info: of the dataset.
+    hours: between refreshes; 0 as the protocol has it.
+    delay_hours: how much earlier than its start the cutoff of a refresh is.
+
+  Raises:
+    InputError: if the entities have no cutoffs in common.
+  """
+  if not info.cutoffs:
+    raise errors.InputError(
+        f'{info.name}: each entity has a cutoff of its own under'
+        f' "{info.protocol}"; set protocol.split to by_time'
+    )
+  starts = info.cutoffs
+  if hours:
+    starts = tuple(range(info.cutoffs[0], info.test_end, hours * 3600))
+  return Schedule(starts, tuple(t - delay_hours * 3600 for t in starts))
 
 
 def test_rows(
@@ -97,9 +137,13 @@ def replay(
     lookup: LookupFn,
     score: ScoreFn,
     max_age_seconds: int = 0,
+    schedule: Schedule | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> scores_lib.Scores:
   """Scores all test rows as served, one refresh after another.
+
+  Rows, their order, days and support sizes are those of the protocol whatever
+  the schedule, so that scores under two schedules can be paired.
 
   Args:
     table: all tasks.
@@ -110,10 +154,14 @@ def replay(
     score: the global block.
     max_age_seconds: beyond which an embedding is STALE; 0 never. Judged here,
       at the time of each row, so `lookup` must not.
+    schedule: of the refreshes; that of the protocol when left out.
     on_progress: called after each refresh with (done, total).
   """
   rows = test_rows(table, info)
-  cutoffs = refreshes(table, info)
+  periods, cutoffs = rows.day, refreshes(table, info)
+  if schedule is not None:
+    periods = _periods(table, rows, schedule)
+    cutoffs = list(schedule.cutoffs)
   score_day = functools.partial(
       _score_day,
       table,
@@ -123,13 +171,28 @@ def replay(
       max_age_seconds=max_age_seconds,
   )
   parts = []
-  for day, cutoff in enumerate(cutoffs):
+  for period, cutoff in enumerate(cutoffs):
     refresh(cutoff)
     now = int(np.max(cutoff))
-    today = TestRows(*(column[rows.day == day] for column in rows))
-    parts.append(score_day(today, now))
-    on_progress(day + 1, len(cutoffs))
-  return scores_lib.concatenate(parts)
+    served = TestRows(*(column[periods == period] for column in rows))
+    parts.append(score_day(served, now))
+    on_progress(period + 1, len(cutoffs))
+  scores = scores_lib.concatenate(parts)
+  # Where each row of `rows`, day by day, stands among the parts.
+  place = np.argsort(np.argsort(periods, kind='stable'))
+  return scores_lib.select(scores, place[np.argsort(rows.day, kind='stable')])
+
+
+def _periods(
+    table: dataset.TaskTable, rows: TestRows, schedule: Schedule
+) -> np.ndarray:
+  """Returns the number of the refresh that serves each row, [n]."""
+  starts = np.asarray(schedule.starts)
+  times = table.timestamps[rows.event]
+  periods = np.searchsorted(starts, times, side='right') - 1
+  if np.any(periods < 0):
+    raise ValueError(f'a test event precedes the first refresh, {starts[0]}')
+  return periods
 
 
 def _score_day(

@@ -45,9 +45,9 @@ class Scores(NamedTuple):
   status: np.ndarray
 
 
-def select(rows: Scores, mask: np.ndarray) -> Scores:
-  """Returns the rows where `mask`, [n] bool, holds."""
-  return Scores(*(column[mask] for column in rows))
+def select(rows: Scores, which: np.ndarray) -> Scores:
+  """Returns the rows where a mask, [n] bool, holds, or those at indices."""
+  return Scores(*(column[which] for column in rows))
 
 
 def refresh_groups(rows: Scores) -> np.ndarray:

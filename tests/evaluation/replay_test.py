@@ -4,6 +4,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
@@ -145,6 +146,60 @@ class ReplayTest(parameterized.TestCase):
   def test_stale_is_judged_at_the_time_of_the_row(self, max_age, expected):
     scores = self.run_replay(max_age_seconds=max_age)
     np.testing.assert_array_equal(scores.status, expected)
+
+  def test_a_schedule_says_what_serves_each_row(self):
+    # Three refreshes; the second one comes between the protocol's two.
+    schedule = replay.Schedule(
+        starts=(_DAY, 2 * _DAY - 1, 2 * _DAY), cutoffs=(1, 2, _DAY)
+    )
+    scores = self.run_replay(schedule=schedule)
+    self.assertEqual(
+        self.calls,
+        [
+            ('refresh', 1), ('lookup', ('a',), 1),
+            ('refresh', 2), ('lookup', ('b',), 2),
+            ('refresh', _DAY), ('lookup', ('a', 'b', 'c'), _DAY),
+        ],
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        scores.score * 64, [1 + 2, 2 + 10 + 5, 3 + 3, 3 + 10 + 6, 3 + 20 + 7]
+    )
+
+  def test_rows_are_those_of_the_protocol_under_any_schedule(self):
+    plain = self.run_replay()
+    schedule = replay.Schedule(
+        starts=(_DAY, 2 * _DAY - 1, 2 * _DAY + 1), cutoffs=(1, 2, _DAY)
+    )
+    scheduled = self.run_replay(schedule=schedule)
+    for name in ('entity', 'day', 'label', 'support_size'):
+      np.testing.assert_array_equal(
+          getattr(plain, name), getattr(scheduled, name), name
+      )
+
+  def test_a_row_before_the_first_refresh_of_a_schedule_is_refused(self):
+    with self.assertRaisesRegex(ValueError, 'precedes'):
+      self.run_replay(schedule=replay.Schedule((_DAY + 1,), (_DAY,)))
+
+
+class MakeScheduleTest(absltest.TestCase):
+
+  def test_delays_what_the_protocol_refreshes(self):
+    _, info = make_data()
+    schedule = replay.make_schedule(info, delay_hours=48)
+    self.assertEqual(schedule.starts, (_DAY, 2 * _DAY))
+    self.assertEqual(schedule.cutoffs, (-_DAY, 0))
+
+  def test_refreshes_as_often_as_asked_until_the_test_ends(self):
+    _, info = make_data()
+    schedule = replay.make_schedule(info, hours=12)
+    half = _DAY // 2
+    self.assertEqual(schedule.starts, (_DAY, 3 * half, 2 * _DAY, 5 * half))
+    self.assertEqual(schedule.cutoffs, schedule.starts)
+
+  def test_entities_with_cutoffs_of_their_own_have_none(self):
+    _, info = make_data(cutoffs=())
+    with self.assertRaisesRegex(errors.InputError, 'by_time'):
+      replay.make_schedule(info, hours=12)
 
 
 if __name__ == '__main__':

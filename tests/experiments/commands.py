@@ -32,7 +32,10 @@ def run(verb: str, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def write_log(
-    directory: pathlib.Path, num_users: int = 40, num_items: int = 30
+    directory: pathlib.Path,
+    num_users: int = 40,
+    num_items: int = 30,
+    gap_seconds: int = 60,
 ) -> None:
   """Writes atomic files of the shape of MovieLens-100K."""
   directory.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ def write_log(
     items = rng.permutation(num_items)[: rng.integers(6, 25)] + 1
     for position, item in enumerate(items):
       rating = rng.integers(1, 6)
-      time = _START + user * 1000 + position * 60
+      time = _START + user * 1000 + position * gap_seconds
       events.append(f'{user}\t{item}\t{rating}\t{time}')
   items = ['item_id:token\tmovie_title:token_seq\trelease_year:token\t'
            'class:token_seq']

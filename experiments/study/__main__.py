@@ -1,0 +1,116 @@
+r"""Runs one study: trains what is missing, and writes its table and page.
+
+    python -m experiments.study --name=support_size --data=kuairand \
+        --data_dir=DIR --seeds=5
+
+Leaves study.json, table.md, figures and page.html in WORKDIR/NAME-DATA.
+Studies under one workdir share datasets, checkpoints and scores; run the same
+command again to go on where it stopped. `--config.NAME=VALUE` overrides a
+setting of every run. docs/studies.md has the rest.
+"""
+
+import importlib
+import pathlib
+import shlex
+import sys
+import types
+
+from absl import flags
+
+from experiments import binary
+from experiments import config_flag
+from experiments.study import datasets as datasets_lib
+from experiments.study import detector
+from experiments.study import page as page_lib
+from experiments.study import results as results_lib
+from experiments.study import run as run_lib
+from experiments.study import running
+from experiments.study import settings as settings_lib
+from experiments.study import writing
+from limaml_jax import errors
+
+flags.adopt_module_key_flags(binary)
+
+_NAME = flags.DEFINE_string(
+    'name', None, 'A study, a file of experiments/studies.', required=True
+)
+_DATA = flags.DEFINE_string(
+    'data', None, 'A configuration, e.g. kuairand, or its path.', required=True
+)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, 'Directory of raw files; not needed once prepared.'
+)
+_SEEDS = flags.DEFINE_integer(
+    'seeds', 5, 'Each run is repeated with seeds 0, 1, ...', lower_bound=1
+)
+_WORKDIR = flags.DEFINE_string(
+    'workdir', 'runs/studies', 'Of all studies: what one trains, all share.'
+)
+_STUDIES = pathlib.Path(__file__).parents[1] / 'studies'
+
+
+def main() -> None:
+  """Runs the study of --name on --data."""
+  study = _load(_NAME.value)
+  workdir = pathlib.Path(_WORKDIR.value)
+  settings = settings_lib.load(_DATA.value, config_flag.given())
+  data_dir = pathlib.Path(_DATA_DIR.value) if _DATA_DIR.value else None
+  datasets = datasets_lib.Datasets(workdir, data_dir)
+  config = settings.resolve(run_lib.Run(''))
+  runs = study.runs(config)
+  # The study's own dataset: what the page says of the protocol.
+  own = settings.resolve(runs[0])
+  data = datasets.get(own, dict(runs[0].roles))
+  outcomes = running.run_all(
+      runs,
+      range(_SEEDS.value),
+      settings=settings,
+      datasets=datasets,
+      workdir=workdir,
+  )
+  results = results_lib.Results(
+      config,
+      outcomes,
+      lambda run: datasets.get(settings.resolve(run), dict(run.roles)),
+  )
+  refused = detector.find(outcomes) + datasets.leaks()
+  page = None
+  if not refused:
+    try:
+      page = study.page(results)
+    except errors.InputError as error:
+      refused.append(str(error))
+  facts = {
+      'name': _NAME.value,
+      'title': f'{study.TITLE}: {settings.name}',
+      'question': study.QUESTION,
+      'dataset': data.info.name,
+      'protocol': data.info.protocol,
+      'window': writing.window(own.protocol),
+      'seeds': results.seeds,
+      'command': shlex.join(
+          ['python', '-m', 'experiments.study', *sys.argv[1:]]
+      ),
+      'refused': refused,
+  }
+  directory = workdir / f'{_NAME.value}-{settings.name}'
+  written = writing.write(directory, facts, outcomes, page)
+  print(page_lib.markdown(written))
+  print(f'Page: {directory / writing.PAGE_FILE}')
+  if refused:
+    raise errors.InputError(
+        f'{directory}: no table: {"; ".join(refused)}; mend the runs'
+    )
+
+
+def _load(name: str) -> types.ModuleType:
+  known = sorted(p.stem for p in _STUDIES.glob('*.py') if p.stem[0] != '_')
+  if name not in known:
+    raise errors.InputError(
+        f'--name={name}: no such study; choose one of {", ".join(known)}'
+    )
+  return importlib.import_module(f'experiments.studies.{name}')
+
+
+if __name__ == '__main__':
+  binary.run(main)

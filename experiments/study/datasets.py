@@ -1,0 +1,112 @@
+"""Datasets of a study: prepared once for each schema, data and protocol."""
+
+import dataclasses
+import pathlib
+import re
+
+from experiments import pipeline
+from experiments import progress
+from experiments.study import detector
+from experiments.study import run as run_lib
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax.data import prepare as prepare_lib
+
+_KEPT = 3  # In memory.
+_DATA_DIR = 'data'
+_ROLES = ('meta', 'global', 'both')
+
+
+class Datasets:
+  """Prepares, loads and keeps datasets."""
+
+  def __init__(self, workdir: pathlib.Path, data_dir: pathlib.Path | None):
+    """Reads nothing yet.
+
+    Args:
+      workdir: of all studies.
+      data_dir: of the raw files; None takes only what is prepared.
+    """
+    self._root = workdir / _DATA_DIR
+    self._data_dir = data_dir
+    self._loaded: dict[str, pipeline.Dataset] = {}
+    self._leaks: dict[str, list[str]] = {}
+
+  def get(
+      self, config: config_lib.Config, roles: dict[str, str]
+  ) -> pipeline.Dataset:
+    """Returns the dataset of a configuration.
+
+    Args:
+      config: of a run.
+      roles: of features whose role is not that of the schema, by name.
+
+    Raises:
+      InputError: if it is not prepared and cannot be.
+    """
+    text = pipeline.schema_path(config.data.schema).read_text()
+    text = with_roles(text, roles)
+    data = dataclasses.replace(config.data, schema='')
+    key = run_lib.digest(
+        text, dataclasses.asdict(data), dataclasses.asdict(config.protocol)
+    )
+    if key not in self._loaded:
+      directory = self._root / key
+      self._prepare(config, text, directory)
+      self._loaded[key] = pipeline.load(directory)
+      if key not in self._leaks:
+        self._leaks[key] = detector.find_leaks(self._loaded[key])
+      for stale in list(self._loaded)[:-_KEPT]:
+        del self._loaded[stale]
+    return self._loaded[key]
+
+  def leaks(self) -> list[str]:
+    """Returns the leaks of all datasets that were asked for so far."""
+    return list(dict.fromkeys(sum(self._leaks.values(), [])))
+
+  def _prepare(self, config, text, directory):
+    if self._data_dir is None:
+      if not directory.exists():
+        raise errors.InputError(
+            f'{directory}: not prepared; pass --data_dir, the folder of the '
+            'raw files'
+        )
+      return
+    schema = directory.with_suffix('.toml')
+    pipeline.write_text(schema, text)
+    with progress.bar('prepare') as update:
+      prepare_lib.prepare(
+          schema,
+          self._data_dir,
+          directory,
+          data=config.data,
+          protocol=config.protocol,
+          on_progress=lambda stage, done, total: update(done, total),
+      )
+
+
+def with_roles(text: str, roles: dict[str, str]) -> str:
+  """Returns a schema whose features have other roles.
+
+  Args:
+    text: of a schema file.
+    roles: 'meta', 'global' or 'both', by the name of the feature.
+
+  Raises:
+    InputError: for a feature that the schema does not have.
+  """
+  head, *features = re.split(r'(?m)^(?=\[\[features\]\])', text)
+  missing = dict(roles)
+  for number, feature in enumerate(features):
+    named = re.search(r'(?m)^name *= *"([^"]*)"', feature)
+    role = missing.pop(named[1], '') if named else ''
+    if role:
+      features[number] = re.sub(
+          r'(?m)^role *= *"[^"]*"', f'role = "{role}"', feature
+      )
+  if missing or not set(roles.values()) <= set(_ROLES):
+    raise errors.InputError(
+        f'roles {roles}: the schema has no feature {", ".join(missing)}, or a '
+        f'role is none of {", ".join(_ROLES)}'
+    )
+  return head + ''.join(features)

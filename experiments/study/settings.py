@@ -1,0 +1,69 @@
+"""Settings of a study: a configuration file by name, without its flag."""
+
+from collections.abc import Mapping
+import importlib.util
+import pathlib
+from typing import Any
+from typing import NamedTuple
+
+from ml_collections import config_dict
+
+from experiments import config_flag
+from experiments import pipeline
+from experiments import variants
+from experiments.study import run as run_lib
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+
+_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+
+
+class Settings(NamedTuple):
+  """What all runs of a study have in common.
+
+  Attributes:
+    name: of the data, for people and folders.
+    file: of the configuration.
+    given: overrides of the command line, by dotted name.
+  """
+
+  name: str
+  file: config_dict.ConfigDict
+  given: Mapping[str, Any]
+
+  def resolve(self, run: run_lib.Run, seed: int = 0) -> config_lib.Config:
+    """Returns the settings of a run.
+
+    Raises:
+      InputError: for a setting that does not exist.
+    """
+    variant = run.variant if run.variant in variants.TRAINED else (
+        variants.LIMAML  # Of what is not trained, data and protocol matter.
+    )
+    config = variants.resolve(
+        self.file, variant, {**self.given, **run.settings}
+    )
+    return pipeline.with_seed(config, seed)
+
+
+def load(name: str, given: Mapping[str, Any]) -> Settings:
+  """Loads a configuration: a path, or a name under experiments/configs.
+
+  Raises:
+    InputError: if there is neither.
+  """
+  path = pathlib.Path(name)
+  if path.suffix != '.py':
+    path = _CONFIGS / f'{name}.py'
+  if not path.is_file():
+    known = sorted(p.stem for p in _CONFIGS.glob('*.py') if p.stem[0] != '_')
+    raise errors.InputError(
+        f'--data={name}: no such configuration; choose one of '
+        f'{", ".join(known)}, or pass the path of a .py file'
+    )
+  config_flag.check_file(str(path), flag='data')
+  spec = importlib.util.spec_from_file_location(f'config_{path.stem}', path)
+  assert spec is not None and spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return Settings(path.stem, module.get_config(), given)

@@ -1,0 +1,152 @@
+"""Writing: a study's JSON, table, figures and page, and reading them back.
+
+WORKDIR/NAME-DATA/study.json    every run, and all that the page holds
+WORKDIR/NAME-DATA/table.md      its tables
+WORKDIR/NAME-DATA/*.svg         its figures
+WORKDIR/NAME-DATA/page.html     the page
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import json
+import pathlib
+from typing import Any
+
+from experiments import pipeline
+from experiments.study import page as page_lib
+from experiments.study import run as run_lib
+from limaml_jax import config as config_lib
+from limaml_jax import errors
+from limaml_jax.evaluation import metrics
+
+STUDY_FILE = 'study.json'
+TABLE_FILE = 'table.md'
+PAGE_FILE = 'page.html'
+_VERSION = 1  # Of study.json.
+
+
+def window(protocol: config_lib.ProtocolConfig) -> str:
+  """Says which events settings were chosen on, for people."""
+  if protocol.split == 'by_time':
+    chosen = f'events from {protocol.validation_start} to {protocol.train_end}'
+  else:
+    chosen = (
+        f'the last {protocol.test_fraction:.0%} of each entity\'s training'
+        ' events'
+    )
+  text = f'Validation window, on which settings were chosen: {chosen}.'
+  if protocol.phase == 'validation':
+    return text + ' The table is of that window; no test event is read.'
+  return text
+
+
+def write(
+    directory: pathlib.Path,
+    facts: Mapping[str, Any],
+    outcomes: Mapping[str, Sequence[run_lib.Outcome]],
+    page: page_lib.Page | None,
+) -> dict[str, Any]:
+  """Writes everything of one study.
+
+  Args:
+    directory: of the study.
+    facts: what its page says beside the numbers.
+    outcomes: of every run.
+    page: None where it is refused.
+
+  Returns:
+    What study.json holds.
+  """
+  page = page or page_lib.Page('', (), ())
+  study: dict[str, Any] = {
+      'version': _VERSION,
+      'id': directory.name,
+      **facts,
+      'answer': page.answer,
+      'tables': [table._asdict() for table in page.tables],
+      'figures': [
+          {k: v for k, v in figure._asdict().items() if k != 'svg'}
+          for figure in page.figures
+      ],
+      'failed': {
+          label: part.reason
+          for label, parts in outcomes.items()
+          for part in parts
+          if part.reason
+      },
+      'runs': [
+          _describe(part) for parts in outcomes.values() for part in parts
+      ],
+  }
+  directory.mkdir(parents=True, exist_ok=True)
+  for figure in page.figures:
+    pipeline.write_text(directory / f'{figure.name}.svg', figure.svg)
+  pipeline.write_text(directory / TABLE_FILE, page_lib.markdown(study))
+  pipeline.write_text(directory / STUDY_FILE, json.dumps(study, indent=2))
+  text = page_lib.document(study['title'], render(directory, study))
+  pipeline.write_text(directory / PAGE_FILE, text)
+  return study
+
+
+def read(directory: pathlib.Path) -> dict[str, Any]:
+  """Reads study.json.
+
+  Raises:
+    InputError: if it is torn, or was written by another version.
+  """
+  path = directory / STUDY_FILE
+  study = None
+  with contextlib.suppress(ValueError):
+    study = json.loads(path.read_text())
+  if not isinstance(study, dict) or study.get('version') != _VERSION:
+    raise errors.InputError(
+        f'{path}: torn, or of another version; run the study again, its runs'
+        ' are kept'
+    )
+  return study
+
+
+def render(directory: pathlib.Path, study: Mapping[str, Any]) -> str:
+  """Returns the HTML of a study from what is in its directory.
+
+  Raises:
+    InputError: if a figure is gone.
+  """
+  drawings = {}
+  for figure in study['figures']:
+    path = directory / f'{figure["name"]}.svg'
+    if not path.exists():
+      raise errors.InputError(f'{path}: not found; run the study again')
+    drawings[figure['name']] = path.read_text()
+  return page_lib.section(study, drawings)
+
+
+def _describe(outcome: run_lib.Outcome) -> dict[str, Any]:
+  """Returns one run with its numbers."""
+  run, rows = outcome.run, outcome.scores
+  described = {
+      'label': run.label,
+      'variant': run.variant,
+      'settings': dict(run.settings),
+      'roles': dict(run.roles),
+      'scorer': run.scorer,
+      'options': dict(run.options),
+      'seed': outcome.seed,
+      'scores': outcome.key,
+      'reason': outcome.reason,
+      'facts': dict(outcome.facts),
+  }
+  if rows is None:
+    return described
+  columns = (rows.score, rows.label)
+  return described | {
+      'num_rows': int(rows.label.size),
+      'roc_auc': metrics.RocAuc.from_scores(*columns).compute(),
+      'gauc': metrics.Gauc.from_scores(*columns, rows.entity).compute(),
+      'normalized_entropy': (
+          metrics.NormalizedEntropy.from_scores(*columns).compute()
+      ),
+      'log_loss': metrics.LogLoss.from_scores(*columns).compute(),
+      'calibration': metrics.Calibration.from_scores(*columns).compute(),
+  }

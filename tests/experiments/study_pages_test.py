@@ -1,0 +1,155 @@
+"""Every study's page, of scores that are made up for each of its runs."""
+
+import importlib
+import pathlib
+import types
+from unittest import mock
+import xml.etree.ElementTree
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from experiments.study import detector
+from experiments.study import page as page_lib
+from experiments.study import results as results_lib
+from experiments.study import run as run_lib
+from experiments.study import settings as settings_lib
+from experiments.study import statistics
+from limaml_jax import errors
+from limaml_jax.evaluation import scores as scores_lib
+
+_STUDIES = pathlib.Path(run_lib.__file__).parents[1] / 'studies'
+_NAMES = sorted(p.stem for p in _STUDIES.glob('*.py') if p.stem[0] != '_')
+_NUM_ENTITIES = 40
+_FACTS = {
+    'train_seconds': 2.0, 'num_steps': 9.0, 'refresh_seconds': 0.5,
+    'refresh_entities': 40.0, 'refresh_flops': 1e6, 'refreshes_per_day': 1.0,
+    'weights_bytes': 4000.0, 'embedding_bytes': 128.0,
+}  # fmt: skip
+
+
+def make_scores(label, seed):
+  """Returns 400 rows; scores differ by label and seed, rows do not."""
+  rng = np.random.default_rng(0)
+  size = 400
+  entity = np.sort(rng.integers(_NUM_ENTITIES, size=size))
+  score = np.random.default_rng([seed, *label.encode()]).random(size)
+  return scores_lib.Scores(
+      entity=entity,
+      day=rng.integers(2, size=size),
+      label=rng.integers(2, size=size).astype(np.float32),
+      score=score,
+      support_size=rng.integers(0, 30, size),
+      age_seconds=np.full(size, 5),
+      status=np.zeros(size, np.uint8),
+  )
+
+
+def make_results(study, config, *, failed=()):
+  outcomes = {}
+  for run in study.runs(config):
+    outcomes[run.label] = [
+        run_lib.Outcome(run, seed, f'{run.label} {seed}', None, {}, 'broken')
+        if run.label in failed
+        else run_lib.Outcome(
+            run, seed, f'{run.label} {seed}', make_scores(run.label, seed),
+            _FACTS,
+        )
+        for seed in (0, 1)
+    ]
+  num_train = np.arange(_NUM_ENTITIES) % 2
+  data = types.SimpleNamespace(
+      table=types.SimpleNamespace(num_train=num_train),
+      info=types.SimpleNamespace(protocol='by hand'),
+  )
+  return results_lib.Results(config, outcomes, lambda run: data), outcomes
+
+
+def load(name, data='kuairand'):
+  study = importlib.import_module(f'experiments.studies.{name}')
+  settings = settings_lib.load(data, {})
+  return study, settings.resolve(run_lib.Run(''))
+
+
+class StudyTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(
+        mock.patch.object(statistics, '_NUM_REPLICATES', 5)
+    )
+
+  @parameterized.parameters(*_NAMES)
+  def test_page_has_an_answer_tables_and_drawings(self, name):
+    study, config = load(name)
+    results, _ = make_results(study, config)
+    page = study.page(results)
+    self.assertEndsWith(page.answer, '.')
+    self.assertNotEmpty(page.tables)
+    self.assertNotEmpty(page.figures)
+    for table in page.tables:
+      self.assertNotEmpty(table.rows)
+      for row in table.rows:
+        self.assertLen(row, len(table.headers), msg=table.title)
+    names = [figure.name for figure in page.figures]
+    self.assertLen(set(names), len(names))
+    for figure in page.figures:
+      xml.etree.ElementTree.fromstring(figure.svg)
+      self.assertNotIn('$', figure.svg)  # Mathematics that nobody sets.
+
+  @parameterized.parameters(*_NAMES)
+  def test_every_failed_run_leaves_a_page_or_one_reason(self, name):
+    study, config = load(name)
+    runs = study.runs(config)
+    for run in [*runs[:4], runs[-2]]:
+      results, _ = make_results(study, config, failed=[run.label])
+      try:
+        study.page(results)
+      except errors.InputError as error:
+        self.assertIn('broken', str(error))
+
+  @parameterized.parameters(*_NAMES)
+  def test_carries_a_random_control_and_settings_that_exist(self, name):
+    study, config = load(name)
+    settings = settings_lib.load('kuairand', {})
+    runs = study.runs(config)
+    self.assertIn('random', [run.variant for run in runs])
+    labels = [run.label for run in runs]
+    self.assertLen(set(labels), len(labels))
+    kinds = ('transformer', 'deep_sets')
+    for run in runs:
+      if run.settings.get('model.meta_block.kind') not in kinds:
+        settings.resolve(run)
+
+  @parameterized.parameters(*_NAMES)
+  def test_made_up_scores_are_not_degenerate(self, name):
+    study, config = load(name)
+    _, outcomes = make_results(study, config)
+    self.assertEmpty(detector.find(outcomes))
+
+  @parameterized.parameters('refresh', 'transfer')
+  def test_moving_cutoffs_needs_common_ones(self, name):
+    study, config = load(name, 'ml100k')
+    with self.assertRaisesRegex(errors.InputError, 'by_time'):
+      study.runs(config)
+
+  def test_markdown_has_the_command_under_every_table(self):
+    table = page_lib.Table('t', ['Run', 'x'], [['a|b', '1\n2']])._asdict()
+    other = table | {'protocol': 'another protocol'}
+    study = {
+        'title': 'T', 'question': 'Q?', 'refused': [], 'answer': 'A.',
+        'tables': [table, other], 'failed': {'late': 'broke'},
+        'command': 'python -m this', 'seeds': [0, 1], 'dataset': 'd',
+        'protocol': 'p', 'window': 'Validation window: w.',
+    }  # fmt: skip
+    text = page_lib.markdown(study)
+    self.assertEqual(text.count('python -m this'), 2)
+    self.assertEqual(text.count('Validation window: w.'), 2)
+    self.assertEqual(text.count('d, another protocol.'), 1)
+    self.assertIn(r'| `a\|b` | 1<br>2 |', text)
+    self.assertIn('- failed: late: broke', text)
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,274 @@
+"""Runs of a study: shared, resumed one by one, and failing alone."""
+
+import pathlib
+import shutil
+import sys
+import tempfile
+import types
+from unittest import mock
+
+from absl.testing import absltest
+import numpy as np
+
+from experiments.study import datasets as datasets_lib
+from experiments.study import run as run_lib
+from experiments.study import running
+from experiments.study import scorers
+from experiments.study import settings as settings_lib
+from experiments.study import training
+from limaml_jax import errors
+from limaml_jax.training import loop
+from tests.experiments import commands
+
+_SMALL = {
+    'protocol.new_entity_fraction': 0.0,
+    'episodes.tasks_per_step': 8,
+    'episodes.support_buckets': (8,),
+    'episodes.query_buckets': (8,),
+    'model.global_block.widths': (8,),
+    'model.meta_block.widths': (8,),
+    'model.meta_block.embedding_size': 4,
+    'outer_loop.num_epochs': 1,
+}
+_LIMAML = run_lib.Run('limaml')
+_UNADAPTED = run_lib.Run('unadapted', variant='unadapted')
+_RANDOM = run_lib.Run('random', variant='random')
+_PRIOR = run_lib.Run('item_prior', variant='item_prior')
+
+
+class RunAllTest(absltest.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.dir = pathlib.Path(tempfile.mkdtemp())
+    cls.addClassCleanup(shutil.rmtree, cls.dir)
+    commands.write_log(cls.dir / 'raw')
+    cls.workdir = cls.dir / 'studies'
+    # Trained once for all tests, as studies share it.
+    cls.first = cls.run_all(cls, _LIMAML, _UNADAPTED, _RANDOM, _PRIOR)
+
+  def run_all(self, *runs, seeds=(0,), workdir=None, given=None):
+    workdir = workdir or self.workdir
+    return running.run_all(
+        runs,
+        seeds,
+        settings=settings_lib.load('ml100k', _SMALL | (given or {})),
+        datasets=datasets_lib.Datasets(workdir, self.dir / 'raw'),
+        workdir=workdir,
+    )
+
+  def test_all_runs_score_the_same_rows(self):
+    parts = [outcomes[0] for outcomes in self.first.values()]
+    for part in parts:
+      self.assertEqual(part.reason, '')
+      for name in ('entity', 'day', 'label', 'support_size'):
+        np.testing.assert_array_equal(
+            getattr(part.scores, name), getattr(parts[0].scores, name)
+        )
+
+  def test_unadapted_is_the_checkpoint_of_limaml(self):
+    trained = [p.name for p in (self.workdir / 'trained').iterdir()]
+    self.assertLen(trained, 1)
+    one, other = (
+        self.first[name][0].scores.score for name in ('limaml', 'unadapted')
+    )
+    self.assertFalse(np.array_equal(one, other))
+
+  def test_facts_tell_what_training_took(self):
+    facts = self.first['limaml'][0].facts
+    self.assertGreater(facts['num_steps'], 2)
+    self.assertGreater(facts['train_seconds'], 0)
+
+  def test_what_is_finished_is_neither_trained_nor_scored_again(self):
+    with (
+        mock.patch.object(loop, 'train', side_effect=AssertionError),
+        mock.patch.object(scorers, 'score', side_effect=AssertionError),
+    ):
+      again = self.run_all(_LIMAML, _UNADAPTED)
+    np.testing.assert_array_equal(
+        again['limaml'][0].scores.score, self.first['limaml'][0].scores.score
+    )
+    self.assertEqual(again['limaml'][0].facts, self.first['limaml'][0].facts)
+
+  def test_scores_come_back_by_training_without_training(self):
+    key = self.first['unadapted'][0].key
+    shutil.rmtree(self.workdir / 'scores' / key)
+    with mock.patch.object(loop, 'train', side_effect=AssertionError):
+      again = self.run_all(_LIMAML, _UNADAPTED)
+    np.testing.assert_array_equal(
+        again['unadapted'][0].scores.score,
+        self.first['unadapted'][0].scores.score,
+    )
+
+  def test_an_interrupted_study_goes_on_run_by_run(self):
+    scored = []
+    score = scorers.score
+
+    def interrupt(job, *arguments):
+      if job.seed == 8:
+        raise KeyboardInterrupt
+      scored.append(job.seed)
+      return score(job, *arguments)
+
+    with mock.patch.object(scorers, 'score', interrupt):
+      with self.assertRaises(KeyboardInterrupt):
+        self.run_all(_RANDOM, seeds=(7, 8, 9))
+    self.assertEqual(scored, [7])
+    with mock.patch.object(
+        scorers, 'score', side_effect=lambda job, *rest: (
+            scored.append(job.seed) or score(job, *rest)
+        )
+    ):
+      self.run_all(_RANDOM, seeds=(7, 8, 9))
+    self.assertEqual(scored, [7, 8, 9])
+
+  def test_a_run_that_fails_stops_no_other(self):
+    fail = errors.InputError('step 3: the meta loss is not finite')
+    other = _LIMAML._replace(
+        label='fast', settings={'inner_loop.learning_rate': 9.0}
+    )
+    with mock.patch.object(training.loop, 'train', side_effect=fail):
+      outcomes = self.run_all(
+          other,
+          run_lib.Run('nobody', variant='nobody'),
+          run_lib.Run('typo', settings={'inner_loop.steps': 2}),
+          _RANDOM,
+      )
+    self.assertIn('not finite', outcomes['fast'][0].reason)
+    self.assertIn('unknown', outcomes['nobody'][0].reason)
+    self.assertIn('did you mean', outcomes['typo'][0].reason)
+    self.assertIsNone(outcomes['fast'][0].scores)
+    self.assertEqual(outcomes['random'][0].reason, '')
+
+  def test_a_baseline_of_the_registry_is_given_what_it_needs(self):
+    seen = {}
+
+    def baseline(data, config, *, seed, workdir, on_progress):
+      seen.update(config=config, seed=seed, workdir=workdir)
+      on_progress(1, 1)
+      return scorers._random(data, seed)
+
+    registry = types.SimpleNamespace(REGISTRY={'dice': baseline})
+    with mock.patch.dict(sys.modules, {'experiments.baselines': registry}):
+      outcomes = self.run_all(
+          run_lib.Run('dice', variant='dice'), seeds=(3,)
+      )
+    self.assertEqual(outcomes['dice'][0].reason, '')
+    self.assertEqual(seen['seed'], 3)
+    self.assertEqual(seen['config'].training.seed, 3)
+    self.assertStartsWith(str(seen['workdir']), str(self.workdir))
+
+  def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self):
+    # Meta features of the entity alone: nothing is pooled, so both agree.
+    outcomes = self.run_all(
+        _LIMAML, _LIMAML._replace(label='weights', scorer='per_row')
+    )
+    stored, weights = (
+        outcomes[name][0].scores for name in ('limaml', 'weights')
+    )
+    np.testing.assert_array_equal(stored.entity, weights.entity)
+    np.testing.assert_allclose(stored.score, weights.score, atol=1e-5)
+    facts = outcomes['weights'][0].facts
+    self.assertEqual(facts['embedding_bytes'], 16)
+    self.assertGreater(facts['weights_bytes'], 16)
+
+  def test_cost_counts_what_a_refresh_takes(self):
+    costed = _LIMAML._replace(label='cost', options={'cost': True})
+    facts = self.run_all(costed)['cost'][0].facts
+    self.assertEqual(facts['refresh_entities'], 40)
+    self.assertGreater(facts['refresh_seconds'], 0)
+    self.assertGreater(facts['refresh_flops'], 0)
+
+
+class ByTimeTest(absltest.TestCase):
+
+  def test_an_earlier_network_and_older_embeddings_score_the_same_rows(self):
+    directory = pathlib.Path(self.create_tempdir().full_path)
+    # A day and a half from 1997-11-20T04:26:40.
+    commands.write_log(directory / 'raw', gap_seconds=3600)
+    given = _SMALL | {
+        'protocol.split': 'by_time',
+        'protocol.train_end': '1997-11-20T20:00:00+00:00',
+        'protocol.test_end': '1997-11-21T20:00:00+00:00',
+        'protocol.refresh_hours': 4,
+    }
+    runs = [
+        run_lib.Run('fresh'),
+        run_lib.Run('old', options={'delay_hours': 8}),
+        run_lib.Run('often', options={'hours': 2}),
+        run_lib.Run(
+            'earlier',
+            settings={'protocol.train_end': '1997-11-20T16:00:00+00:00'},
+            options={'skip': 1},
+        ),
+        _PRIOR,
+    ]
+    outcomes = running.run_all(
+        runs, [0],
+        settings=settings_lib.load('ml100k', given),
+        datasets=datasets_lib.Datasets(directory, directory / 'raw'),
+        workdir=directory,
+    )
+    fresh = outcomes['fresh'][0].scores
+    self.assertGreater(fresh.entity.size, 20)
+    for label in ('old', 'often', 'earlier', 'item_prior'):
+      part = outcomes[label][0]
+      self.assertEqual(part.reason, '', label)
+      for name in ('entity', 'day', 'label', 'support_size'):
+        np.testing.assert_array_equal(
+            getattr(part.scores, name), getattr(fresh, name), label
+        )
+      self.assertFalse(np.array_equal(part.scores.score, fresh.score), label)
+    old, present = outcomes['old'][0].scores, fresh.support_size > 0
+    self.assertTrue(
+        (old.age_seconds >= fresh.age_seconds)[present].all()
+    )
+
+
+class WithRolesTest(absltest.TestCase):
+
+  SCHEMA = (
+      'name = "x"\n\n[[features]]\nname = "a"\nrole = "meta"  # One.\n\n'
+      '[[features]]\nname = "b"\nrole = "global"\n'
+  )
+
+  def test_changes_the_named_feature_alone(self):
+    text = datasets_lib.with_roles(self.SCHEMA, {'b': 'both'})
+    self.assertEqual(
+        text, self.SCHEMA.replace('role = "global"', 'role = "both"')
+    )
+    self.assertEqual(datasets_lib.with_roles(self.SCHEMA, {}), self.SCHEMA)
+
+  def test_refuses_an_unknown_feature_or_role(self):
+    for roles in ({'x': 'meta'}, {'a': 'local'}):
+      with self.assertRaises(errors.InputError):
+        datasets_lib.with_roles(self.SCHEMA, roles)
+
+  def test_without_raw_files_only_what_is_prepared_is_found(self):
+    directory = pathlib.Path(self.create_tempdir().full_path)
+    settings = settings_lib.load('ml100k', {})
+    config = settings.resolve(_LIMAML)
+    with self.assertRaisesRegex(errors.InputError, 'pass --data_dir'):
+      datasets_lib.Datasets(directory, None).get(config, {})
+
+
+class SettingsTest(absltest.TestCase):
+
+  def test_a_run_beats_the_command_line_and_that_the_file(self):
+    given = {'inner_loop.num_steps': 7, 'outer_loop.num_epochs': 9}
+    settings = settings_lib.load('kuairand', given)
+    run = _LIMAML._replace(settings={'inner_loop.num_steps': 3})
+    config = settings.resolve(run, seed=5)
+    self.assertEqual(config.inner_loop.num_steps, 3)
+    self.assertEqual(config.outer_loop.num_epochs, 9)
+    self.assertEqual(config.outer_loop.weight_decay, 0.01)  # Tuned: limaml.
+    self.assertEqual(config.training.seed, 5)
+
+  def test_an_unknown_configuration_is_refused(self):
+    with self.assertRaisesRegex(errors.InputError, 'choose one of .*kuairand'):
+      settings_lib.load('kuairant', {})
+
+
+if __name__ == '__main__':
+  absltest.main()
