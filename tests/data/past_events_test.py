@@ -20,11 +20,19 @@ from limaml_jax.data.tasks import past_events
 from limaml_jax.data.tasks import task_table
 
 _HOUR = 3600 * 1000000
+# Kind, keys, rows of the prior, hours of the window.
 _FEATURES = {
-    'rate': ('past_rate', ('item',), 2.0),
-    'crossed_rate': ('past_rate', ('entity', 'feature.tab'), 0.1),
-    'bare_rate': ('past_rate', ('feature.tab',), 0.0),
-    'count': ('past_count', ('item', 'feature.tab'), None),
+    'rate': ('past_rate', ('item',), 2.0, None),
+    'crossed_rate': ('past_rate', ('entity', 'feature.tab'), 0.1, None),
+    'bare_rate': ('past_rate', ('feature.tab',), 0.0, None),
+    'count': ('past_count', ('item', 'feature.tab'), None, None),
+    'recent_rate': ('past_rate', ('item',), 2.0, 1.0),
+    'bare_recent_rate': ('past_rate', ('entity',), 0.0, 2.0),
+    'recent_count': ('past_count', ('feature.tab',), None, 1.0),
+    'newest_count': ('past_count', ('item',), None, 1 / 3.6e9),
+    'same_count': ('past_count', ('item',), None, 1 / 3.6e9),
+    'age': ('past_age', ('item',), None, None),
+    'crossed_age': ('past_age', ('entity', 'feature.tab'), None, None),
 }
 
 
@@ -33,15 +41,16 @@ def make_past():
       past_events.Past(
           schema_lib.Feature(
               name=name, owner='context', kind=kind, role='global',
-              of=keys, prior_rows=prior_rows,
+              of=keys, prior_rows=prior_rows, window_hours=hours,
           ),
           keys,
       )
-      for name, (kind, keys, prior_rows) in _FEATURES.items()
+      for name, (kind, keys, prior_rows, hours) in _FEATURES.items()
   ]  # fmt: skip
 
 
-# Few times, so many ties, in three hours of which one has no events.
+# Few times, so many ties, in three hours of which one has no events; some are
+# as far apart as windows are long.
 _events = strategies.fixed_dictionaries({
     'entity': strategies.sampled_from(['ann', 'bob']),
     'time': strategies.builds(
@@ -56,31 +65,38 @@ _events = strategies.fixed_dictionaries({
 _logs = strategies.lists(_events, min_size=1, max_size=40)
 
 
-def by_hand(events, event, keys, prior_rows):
-  """Returns the smoothed rate and the count of what is earlier."""
+def by_hand(events, event, kind, keys, prior_rows, hours):
+  """Returns a past feature by a search of what is earlier."""
   earlier = [other for other in events if other['time'] < event['time']]
   ones = lambda rows: sum(row['label'] for row in rows)
   prior = ones(earlier) / len(earlier) if earlier else None
+  since = event['time'] - round(hours * _HOUR) if hours else 0
   alike = [
       other
       for other in earlier
-      if all(event[key] and other[key] == event[key] for key in keys)
+      if other['time'] >= since
+      and all(event[key] and other[key] == event[key] for key in keys)
   ]
+  if kind == 'past_count':
+    return float(len(alike))
+  if kind == 'past_age':
+    latest = max((other['time'] for other in alike), default=None)
+    return latest and (event['time'] - latest) / _HOUR
   if not alike:
-    return prior, 0
+    return prior
   weight = prior_rows or 0.0
-  return (ones(alike) + weight * prior) / (len(alike) + weight), len(alike)
+  return (ones(alike) + weight * prior) / (len(alike) + weight)
 
 
 def expected_of(events):
-  found = []
-  for event in events:
-    row = dict(event)
-    for name, (kind, keys, prior_rows) in _FEATURES.items():
-      rate, count = by_hand(events, event, keys, prior_rows)
-      row[f'feature.{name}'] = rate if kind == 'past_rate' else float(count)
-    found.append(row)
-  return in_order(found)
+  return in_order([
+      event
+      | {
+          f'feature.{name}': by_hand(events, event, *settings)
+          for name, settings in _FEATURES.items()
+      }
+      for event in events
+  ])
 
 
 def in_order(rows):
@@ -276,7 +292,7 @@ class PreparedTest(parameterized.TestCase):
       ({'of': ['movie'], 'kind': 'past_count', 'prior_rows': 1},
        'prior_rows: is for past_rate; remove it'),
       ({'of': ['movie'], 'kind': 'numeric', 'owner': 'context',
-        'column': 'device'}, 'of and prior_rows are for past_rate'),
+        'column': 'device'}, 'of, prior_rows and window_hours are for past_rate'),
   )  # fmt: skip
   def test_refuses(self, keys, message):
     self.log.add_feature(**RATE | keys)
