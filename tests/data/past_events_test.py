@@ -148,6 +148,7 @@ class AddTest(parameterized.TestCase):
 
 RATE = {'name': 'rate', 'kind': 'past_rate', 'role': 'global'}
 COUNT = {'name': 'count', 'kind': 'past_count', 'role': 'global'}
+AGE = {'name': 'since', 'kind': 'past_age', 'role': 'global'}
 
 
 class PreparedTest(parameterized.TestCase):
@@ -258,6 +259,56 @@ class PreparedTest(parameterized.TestCase):
     self.assertNotEqual(one.request, other.request)
     self.assertNotEqual(one.fingerprint, other.fingerprint)
 
+  def test_of_a_window(self):
+    self.log.add_feature(**COUNT, of=['movie'], window_hours=350 / 3600)
+    found = self.values('count', test_fraction=0)
+    # m0: ann at 0, bob at 50, bob at 350, ann at 400, ann at 800. One at the
+    # very start of a window, as bob's of 50 at 400, is in it.
+    self.assertEqual(
+        [found['ann', t] for t in (0, 400, 800)]
+        + [found['bob', t] for t in (50, 350)],
+        np.log1p(np.float32([0, 2, 0, 1, 2])).tolist(),
+    )
+
+  def test_of_an_age(self):
+    self.log.add_feature(**AGE, of=['user', 'movie'])
+    found = self.values('since', test_fraction=0)
+    hours = np.float64([found['ann', t] for t in (400, 800)])
+    # Those without a past are the mean, not an age of 0.
+    np.testing.assert_allclose(
+        np.expm1(hours), [400 / 3600, 400 / 3600], rtol=1e-6
+    )
+    *_, age = dataset.load_info(self.log.output).features
+    self.assertEqual((age.kind, age.transform), ('numeric', 'log1p'))
+    self.assertAlmostEqual(found['ann', 0], age.mean)
+    self.assertGreater(age.mean, 0)
+
+  def test_in_buckets_beside_a_number(self):
+    self.log.add_feature(**COUNT, of=['movie'])
+    self.log.add_feature(**COUNT | {'name': 'step'}, of=['movie'], num_buckets=2)
+    self.log.add_feature(**AGE, of=['user', 'movie'], num_buckets=3)
+    found = self.values('step', test_fraction=0)
+    *_, count, step, age = dataset.load_info(self.log.output).features
+    self.assertEqual((count.kind, step.kind), ('numeric', 'bucketized'))
+    self.assertLen(step.boundaries, 1)
+    numbers = self.values('count', test_fraction=0)
+    for event, value in numbers.items():
+      is_above = np.expm1(value) >= step.boundaries[0] - 1e-6
+      self.assertEqual(found[event], 1 + is_above)
+    self.assertEqual(age.kind, 'bucketized')
+    self.assertEqual(self.values('since', test_fraction=0)['ann', 0], 0)
+
+  @parameterized.parameters(
+      ('of = ["movie"]', 'of = ["movie"]\nwindow_hours = 1'),
+      ('of = ["movie"]', 'of = ["movie"]\nnum_buckets = 2'),
+  )
+  def test_another_form_is_another_dataset(self, old, new):
+    self.log.add_feature(**COUNT, of=['movie'])
+    one = self.log.prepare()
+    self.log.edit_schema(old.replace('"', "'"), new.replace('"', "'"))
+    other = self.log.prepare()
+    self.assertNotEqual(one.request, other.request)
+
   def test_another_prior_is_another_dataset(self):
     self.log.add_feature(**RATE, of=['movie'], prior_rows=3)
     one = self.log.prepare()
@@ -291,6 +342,22 @@ class PreparedTest(parameterized.TestCase):
       ({'of': ['movie'], 'column': 'x'}, 'column: is not for past_rate'),
       ({'of': ['movie'], 'kind': 'past_count', 'prior_rows': 1},
        'prior_rows: is for past_rate; remove it'),
+      ({'of': ['movie'], 'kind': 'past_age', 'prior_rows': 1},
+       'prior_rows: is for past_rate; remove it'),
+      ({'of': ['movie'], 'kind': 'past_age', 'window_hours': 1},
+       'window_hours: is for past_rate and past_count; remove it'),
+      ({'of': ['movie'], 'window_hours': 0},
+       'window_hours: is 0; give more than 0'),
+      ({'of': ['movie'], 'window_hours': -1.5},
+       'window_hours: is -1.5; give more than 0'),
+      ({'of': ['movie'], 'window_hours': 1e9},
+       'window_hours: is 1e.09; give .* at most 1,000,000'),
+      ({'of': ['movie'], 'num_buckets': 1}, 'num_buckets: is 1; give 2 or more'),
+      ({'of': ['movie'], 'num_buckets': -1}, 'num_buckets: is -1; give 2'),
+      ({'of': ['movie'], 'boundaries': [1.0]},
+       'boundaries: is not for past_rate'),
+      ({'kind': 'numeric', 'owner': 'context', 'column': 'device',
+        'window_hours': 1}, 'of, prior_rows and window_hours are for past_rate'),
       ({'of': ['movie'], 'kind': 'numeric', 'owner': 'context',
         'column': 'device'}, 'of, prior_rows and window_hours are for past_rate'),
   )  # fmt: skip

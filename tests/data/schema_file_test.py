@@ -178,7 +178,7 @@ class LoadTest(parameterized.TestCase):
        'interactions: beside base there are name'),
       ('base = "schema.toml"\nitem = 3', 'item: is 3, expected a table'),
       ('base = "schema.toml"\nitem = {}',
-       r'top.toml: base: features\[2\] .length.: there is no .item.side_table'),
+       r'top.toml: base: features\[2\] .genres.: there is no .item.side_table'),
       ('base = "schema.toml"\n[entities.user]\nkey = "user"',
        r'base: features\[0\] .age.: there is no .entities.user.side_table'),
       ('base = "schema.toml"\n[[features]]\nname = "age"\nowner = "context"\n'
