@@ -242,6 +242,18 @@ class PreparedTest(parameterized.TestCase):
     found = self.values('count', test_fraction=0.2)
     self.assertEqual(found['ann', 500], np.log1p(np.float32(11)))
 
+  def test_test_events_are_in_no_window_of_validation(self):
+    self.log.add_feature(**COUNT, of=['device'], window_hours=100 / 3600)
+    self.log.add_feature(**AGE, of=['device'])
+    # On the TV in the 100 s before 500: ann at 400, and bob at 450, a test's.
+    for number, age, settings in (
+        (2, 50, {}), (1, 100, {'phase': 'validation'})
+    ):  # fmt: skip
+      found = self.values('count', test_fraction=0.2, **settings)
+      self.assertEqual(found['ann', 500], np.log1p(np.float32(number)))
+      found = self.values('since', test_fraction=0.2, **settings)
+      self.assertAlmostEqual(np.expm1(found['ann', 500]), age / 3600, 6)
+
   def test_are_numbers_of_the_event(self):
     self.log.add_feature(**RATE | {'role': 'both'}, of=['user'])
     self.log.add_feature(**COUNT, of=['user'])

@@ -48,6 +48,7 @@ class PastProfileTest(absltest.TestCase):
     # Of one event, the first, nothing is past.
     self.assertEqual(columns['rate'].nulls, 2)
     self.assertEmpty([f for f in known.findings if "'rate'" in f])
+    self.assertEmpty([f for f in known.findings if "'since'" in f])
 
   def test_suspects_no_leak(self):
     # Each movie is liked always or never: what is past tells the label.
