@@ -297,7 +297,8 @@ class PreparedTest(parameterized.TestCase):
 
   def test_in_buckets_beside_a_number(self):
     self.log.add_feature(**COUNT, of=['movie'])
-    self.log.add_feature(**COUNT | {'name': 'step'}, of=['movie'], num_buckets=2)
+    step = COUNT | {'name': 'step', 'num_buckets': 2}
+    self.log.add_feature(**step, of=['movie'])
     self.log.add_feature(**AGE, of=['user', 'movie'], num_buckets=3)
     found = self.values('step', test_fraction=0)
     *_, count, step, age = dataset.load_info(self.log.output).features
@@ -364,14 +365,14 @@ class PreparedTest(parameterized.TestCase):
        'window_hours: is -1.5; give more than 0'),
       ({'of': ['movie'], 'window_hours': 1e9},
        'window_hours: is 1e.09; give .* at most 1,000,000'),
-      ({'of': ['movie'], 'num_buckets': 1}, 'num_buckets: is 1; give 2 or more'),
+      ({'of': ['movie'], 'num_buckets': 1}, 'num_buckets: is 1; give 2'),
       ({'of': ['movie'], 'num_buckets': -1}, 'num_buckets: is -1; give 2'),
       ({'of': ['movie'], 'boundaries': [1.0]},
        'boundaries: is not for past_rate'),
       ({'kind': 'numeric', 'owner': 'context', 'column': 'device',
-        'window_hours': 1}, 'of, prior_rows and window_hours are for past_rate'),
+        'window_hours': 1}, 'of, prior_rows and window_hours are for'),
       ({'of': ['movie'], 'kind': 'numeric', 'owner': 'context',
-        'column': 'device'}, 'of, prior_rows and window_hours are for past_rate'),
+        'column': 'device'}, 'of, prior_rows and window_hours are for'),
   )  # fmt: skip
   def test_refuses(self, keys, message):
     self.log.add_feature(**RATE | keys)

@@ -32,8 +32,9 @@ class PastProfileTest(absltest.TestCase):
         prior_rows=2,
     )  # fmt: skip
     self.log.add_feature(
-        name='since', kind='past_age', role='global', of=['movie'], num_buckets=4
-    )
+        name='since', kind='past_age', role='global', of=['movie'],
+        num_buckets=4,
+    )  # fmt: skip
     known = self.profile()
     columns = {column.name: column for column in known.columns}
     # m1: ann at 100, 500 and 900, bob at 150 and 450: five, so at most 4.

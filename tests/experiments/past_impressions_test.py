@@ -20,8 +20,9 @@ class PastImpressionsTest(absltest.TestCase):
         window_hours=0.05,
     )  # fmt: skip
     log.add_feature(
-        name='since', kind='past_age', role='global', of=['movie'], num_buckets=3
-    )
+        name='since', kind='past_age', role='global', of=['movie'],
+        num_buckets=3,
+    )  # fmt: skip
     info = log.prepare(test_fraction=0)
     table = task_table.load(log.output)
     start = small_log.START + 100

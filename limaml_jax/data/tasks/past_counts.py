@@ -33,13 +33,13 @@ class Group(NamedTuple):
 
 
 class Counts(NamedTuple):
-  """Columns of the counts of a group: of its events, and of those of label 1."""
+  """Columns of a group: how many its events are, and those of label 1."""
 
   number: str
   ones: str
 
 
-def mark(rows: ir.Table, counted: ir.BooleanValue) -> ir.Table:
+def mark(rows: ir.Table, counted: tables.Column) -> ir.Table:
   """Says which events count; the others count for none."""
   label: tables.Column = rows[LABEL]
   counted = counted.cast('int64')
@@ -88,8 +88,9 @@ def add_latest(
   Returns:
     The events, and the column of each group.
   """
-  columns = {keys: f'__latest_{n}' for n, keys in enumerate(dict.fromkeys(groups))}
-  time = ibis.ifelse(rows[_COUNTED] == 1, rows[TIME], None)
+  distinct = dict.fromkeys(groups)
+  columns = {keys: f'__latest_{n}' for n, keys in enumerate(distinct)}
+  time: tables.Column = ibis.ifelse(rows[_COUNTED] == 1, rows[TIME], None)
   found = {}
   for keys, name in columns.items():
     earlier = ibis.range_window(
@@ -158,21 +159,8 @@ def _with_recent(rows, columns: Mapping[Group, Counts]):
   windows = sorted({group.window for group in columns})
   if not windows:
     return rows
-  read = {TIME, _COUNTED, _ONES, *(key for group in columns for key in group.keys)}
   parts = [rows.mutate(**{_OUT_OF: ibis.literal(0, 'int64')})]
-  for window in windows:
-    # Of all else nothing is read.
-    nothing = {
-        name: ibis.null(kind)
-        for name, kind in rows.schema().items()
-        if name not in read
-    }
-    parts.append(
-        rows.mutate(**nothing).mutate(**{
-            TIME: rows[TIME] + window,
-            _OUT_OF: ibis.literal(window, 'int64'),
-        })
-    )
+  parts += [_leaving(rows, columns, window) for window in windows]
   both = ibis.union(*parts)
   found = {}
   for group, names in columns.items():
@@ -186,3 +174,19 @@ def _with_recent(rows, columns: Mapping[Group, Counts]):
       found[name] = -_not_before(both, group.keys, value)
   both = both.mutate(**found)
   return both.filter(both[_OUT_OF] == 0).drop(_OUT_OF)
+
+
+def _leaving(rows, groups, window):
+  """Returns the events at the time that each leaves the window."""
+  read = {TIME, _COUNTED, _ONES}
+  read |= {key for group in groups for key in group.keys}
+  nothing = {
+      name: ibis.null(kind)
+      for name, kind in rows.schema().items()
+      if name not in read
+  }
+  time: tables.Column = rows[TIME]
+  return rows.mutate(**nothing).mutate(**{
+      TIME: time + window,
+      _OUT_OF: ibis.literal(window, 'int64'),
+  })
