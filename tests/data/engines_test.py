@@ -114,6 +114,27 @@ name = "count"
 kind = "past_count"
 role = "global"
 of = ["user", "minute"]
+
+[[features]]
+name = "recent_rate"
+kind = "past_rate"
+role = "global"
+of = ["user"]
+window_hours = 0.05
+num_buckets = 5
+
+[[features]]
+name = "recent_count"
+kind = "past_count"
+role = "global"
+of = ["city"]
+window_hours = 0.1
+
+[[features]]
+name = "since"
+kind = "past_age"
+role = "global"
+of = ["user", "genres"]
 """
 
 

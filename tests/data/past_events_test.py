@@ -20,11 +20,19 @@ from limaml_jax.data.tasks import past_events
 from limaml_jax.data.tasks import task_table
 
 _HOUR = 3600 * 1000000
+# Kind, keys, rows of the prior, hours of the window.
 _FEATURES = {
-    'rate': ('past_rate', ('item',), 2.0),
-    'crossed_rate': ('past_rate', ('entity', 'feature.tab'), 0.1),
-    'bare_rate': ('past_rate', ('feature.tab',), 0.0),
-    'count': ('past_count', ('item', 'feature.tab'), None),
+    'rate': ('past_rate', ('item',), 2.0, None),
+    'crossed_rate': ('past_rate', ('entity', 'feature.tab'), 0.1, None),
+    'bare_rate': ('past_rate', ('feature.tab',), 0.0, None),
+    'count': ('past_count', ('item', 'feature.tab'), None, None),
+    'recent_rate': ('past_rate', ('item',), 2.0, 1.0),
+    'bare_recent_rate': ('past_rate', ('entity',), 0.0, 2.0),
+    'recent_count': ('past_count', ('feature.tab',), None, 1.0),
+    'newest_count': ('past_count', ('item',), None, 1 / 3.6e9),
+    'same_count': ('past_count', ('item',), None, 1 / 3.6e9),
+    'age': ('past_age', ('item',), None, None),
+    'crossed_age': ('past_age', ('entity', 'feature.tab'), None, None),
 }
 
 
@@ -33,15 +41,16 @@ def make_past():
       past_events.Past(
           schema_lib.Feature(
               name=name, owner='context', kind=kind, role='global',
-              of=keys, prior_rows=prior_rows,
+              of=keys, prior_rows=prior_rows, window_hours=hours,
           ),
           keys,
       )
-      for name, (kind, keys, prior_rows) in _FEATURES.items()
+      for name, (kind, keys, prior_rows, hours) in _FEATURES.items()
   ]  # fmt: skip
 
 
-# Few times, so many ties, in three hours of which one has no events.
+# Few times, so many ties, in three hours of which one has no events; some are
+# as far apart as windows are long.
 _events = strategies.fixed_dictionaries({
     'entity': strategies.sampled_from(['ann', 'bob']),
     'time': strategies.builds(
@@ -56,31 +65,38 @@ _events = strategies.fixed_dictionaries({
 _logs = strategies.lists(_events, min_size=1, max_size=40)
 
 
-def by_hand(events, event, keys, prior_rows):
-  """Returns the smoothed rate and the count of what is earlier."""
+def by_hand(events, event, kind, keys, prior_rows, hours):
+  """Returns a past feature by a search of what is earlier."""
   earlier = [other for other in events if other['time'] < event['time']]
   ones = lambda rows: sum(row['label'] for row in rows)
   prior = ones(earlier) / len(earlier) if earlier else None
+  since = event['time'] - round(hours * _HOUR) if hours else 0
   alike = [
       other
       for other in earlier
-      if all(event[key] and other[key] == event[key] for key in keys)
+      if other['time'] >= since
+      and all(event[key] and other[key] == event[key] for key in keys)
   ]
+  if kind == 'past_count':
+    return float(len(alike))
+  if kind == 'past_age':
+    latest = max((other['time'] for other in alike), default=None)
+    return latest and (event['time'] - latest) / _HOUR
   if not alike:
-    return prior, 0
+    return prior
   weight = prior_rows or 0.0
-  return (ones(alike) + weight * prior) / (len(alike) + weight), len(alike)
+  return (ones(alike) + weight * prior) / (len(alike) + weight)
 
 
 def expected_of(events):
-  found = []
-  for event in events:
-    row = dict(event)
-    for name, (kind, keys, prior_rows) in _FEATURES.items():
-      rate, count = by_hand(events, event, keys, prior_rows)
-      row[f'feature.{name}'] = rate if kind == 'past_rate' else float(count)
-    found.append(row)
-  return in_order(found)
+  return in_order([
+      event
+      | {
+          f'feature.{name}': by_hand(events, event, *settings)
+          for name, settings in _FEATURES.items()
+      }
+      for event in events
+  ])
 
 
 def in_order(rows):
@@ -132,6 +148,7 @@ class AddTest(parameterized.TestCase):
 
 RATE = {'name': 'rate', 'kind': 'past_rate', 'role': 'global'}
 COUNT = {'name': 'count', 'kind': 'past_count', 'role': 'global'}
+AGE = {'name': 'since', 'kind': 'past_age', 'role': 'global'}
 
 
 class PreparedTest(parameterized.TestCase):
@@ -225,6 +242,18 @@ class PreparedTest(parameterized.TestCase):
     found = self.values('count', test_fraction=0.2)
     self.assertEqual(found['ann', 500], np.log1p(np.float32(11)))
 
+  def test_test_events_are_in_no_window_of_validation(self):
+    self.log.add_feature(**COUNT, of=['device'], window_hours=100 / 3600)
+    self.log.add_feature(**AGE, of=['device'])
+    # On the TV in the 100 s before 500: ann at 400, and bob at 450, a test's.
+    for number, age, settings in (
+        (2, 50, {}), (1, 100, {'phase': 'validation'})
+    ):  # fmt: skip
+      found = self.values('count', test_fraction=0.2, **settings)
+      self.assertEqual(found['ann', 500], np.log1p(np.float32(number)))
+      found = self.values('since', test_fraction=0.2, **settings)
+      self.assertAlmostEqual(np.expm1(found['ann', 500]), age / 3600, 6)
+
   def test_are_numbers_of_the_event(self):
     self.log.add_feature(**RATE | {'role': 'both'}, of=['user'])
     self.log.add_feature(**COUNT, of=['user'])
@@ -241,6 +270,57 @@ class PreparedTest(parameterized.TestCase):
     other = self.log.prepare(encoding_of=None)
     self.assertNotEqual(one.request, other.request)
     self.assertNotEqual(one.fingerprint, other.fingerprint)
+
+  def test_of_a_window(self):
+    self.log.add_feature(**COUNT, of=['movie'], window_hours=350 / 3600)
+    found = self.values('count', test_fraction=0)
+    # m0: ann at 0, bob at 50, bob at 350, ann at 400, ann at 800. One at the
+    # very start of a window, as bob's of 50 at 400, is in it.
+    self.assertEqual(
+        [found['ann', t] for t in (0, 400, 800)]
+        + [found['bob', t] for t in (50, 350)],
+        np.log1p(np.float32([0, 2, 0, 1, 2])).tolist(),
+    )
+
+  def test_of_an_age(self):
+    self.log.add_feature(**AGE, of=['user', 'movie'])
+    found = self.values('since', test_fraction=0)
+    hours = np.float64([found['ann', t] for t in (400, 800)])
+    # Those without a past are the mean, not an age of 0.
+    np.testing.assert_allclose(
+        np.expm1(hours), [400 / 3600, 400 / 3600], rtol=1e-6
+    )
+    *_, age = dataset.load_info(self.log.output).features
+    self.assertEqual((age.kind, age.transform), ('numeric', 'log1p'))
+    self.assertAlmostEqual(found['ann', 0], age.mean)
+    self.assertGreater(age.mean, 0)
+
+  def test_in_buckets_beside_a_number(self):
+    self.log.add_feature(**COUNT, of=['movie'])
+    step = COUNT | {'name': 'step', 'num_buckets': 2}
+    self.log.add_feature(**step, of=['movie'])
+    self.log.add_feature(**AGE, of=['user', 'movie'], num_buckets=3)
+    found = self.values('step', test_fraction=0)
+    *_, count, step, age = dataset.load_info(self.log.output).features
+    self.assertEqual((count.kind, step.kind), ('numeric', 'bucketized'))
+    self.assertLen(step.boundaries, 1)
+    numbers = self.values('count', test_fraction=0)
+    for event, value in numbers.items():
+      is_above = np.expm1(value) >= step.boundaries[0] - 1e-6
+      self.assertEqual(found[event], 1 + is_above)
+    self.assertEqual(age.kind, 'bucketized')
+    self.assertEqual(self.values('since', test_fraction=0)['ann', 0], 0)
+
+  @parameterized.parameters(
+      ('of = ["movie"]', 'of = ["movie"]\nwindow_hours = 1'),
+      ('of = ["movie"]', 'of = ["movie"]\nnum_buckets = 2'),
+  )
+  def test_another_form_is_another_dataset(self, old, new):
+    self.log.add_feature(**COUNT, of=['movie'])
+    one = self.log.prepare()
+    self.log.edit_schema(old.replace('"', "'"), new.replace('"', "'"))
+    other = self.log.prepare()
+    self.assertNotEqual(one.request, other.request)
 
   def test_another_prior_is_another_dataset(self):
     self.log.add_feature(**RATE, of=['movie'], prior_rows=3)
@@ -275,8 +355,24 @@ class PreparedTest(parameterized.TestCase):
       ({'of': ['movie'], 'column': 'x'}, 'column: is not for past_rate'),
       ({'of': ['movie'], 'kind': 'past_count', 'prior_rows': 1},
        'prior_rows: is for past_rate; remove it'),
+      ({'of': ['movie'], 'kind': 'past_age', 'prior_rows': 1},
+       'prior_rows: is for past_rate; remove it'),
+      ({'of': ['movie'], 'kind': 'past_age', 'window_hours': 1},
+       'window_hours: is for past_rate and past_count; remove it'),
+      ({'of': ['movie'], 'window_hours': 0},
+       'window_hours: is 0; give more than 0'),
+      ({'of': ['movie'], 'window_hours': -1.5},
+       'window_hours: is -1.5; give more than 0'),
+      ({'of': ['movie'], 'window_hours': 1e9},
+       'window_hours: is 1e.09; give .* at most 1,000,000'),
+      ({'of': ['movie'], 'num_buckets': 1}, 'num_buckets: is 1; give 2'),
+      ({'of': ['movie'], 'num_buckets': -1}, 'num_buckets: is -1; give 2'),
+      ({'of': ['movie'], 'boundaries': [1.0]},
+       'boundaries: is not for past_rate'),
+      ({'kind': 'numeric', 'owner': 'context', 'column': 'device',
+        'window_hours': 1}, 'of, prior_rows and window_hours are for'),
       ({'of': ['movie'], 'kind': 'numeric', 'owner': 'context',
-        'column': 'device'}, 'of and prior_rows are for past_rate'),
+        'column': 'device'}, 'of, prior_rows and window_hours are for'),
   )  # fmt: skip
   def test_refuses(self, keys, message):
     self.log.add_feature(**RATE | keys)

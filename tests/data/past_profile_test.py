@@ -31,6 +31,10 @@ class PastProfileTest(absltest.TestCase):
         name='rate', kind='past_rate', role='global', of=['city', 'genres'],
         prior_rows=2,
     )  # fmt: skip
+    self.log.add_feature(
+        name='since', kind='past_age', role='global', of=['movie'],
+        num_buckets=4,
+    )  # fmt: skip
     known = self.profile()
     columns = {column.name: column for column in known.columns}
     # m1: ann at 100, 500 and 900, bob at 150 and 450: five, so at most 4.
@@ -38,9 +42,14 @@ class PastProfileTest(absltest.TestCase):
     self.assertEqual((seen.table, seen.kind), ('log', 'past_count'))
     self.assertEqual((seen.minimum, seen.maximum), (0, 4))
     self.assertEqual((seen.rows, seen.nulls), (17, 1))
+    # In hours; of each of five movies the first event has none, and one more.
+    age = columns['since']
+    self.assertEqual((age.kind, age.nulls), ('past_age', 6))
+    self.assertAlmostEqual(age.minimum, 50 / 3600)
     # Of one event, the first, nothing is past.
     self.assertEqual(columns['rate'].nulls, 2)
     self.assertEmpty([f for f in known.findings if "'rate'" in f])
+    self.assertEmpty([f for f in known.findings if "'since'" in f])
 
   def test_suspects_no_leak(self):
     # Each movie is liked always or never: what is past tells the label.

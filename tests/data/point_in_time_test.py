@@ -32,7 +32,10 @@ _EXTRA_FEATURES = (
 _PAST_FEATURES = (
     {'name': 'rate', 'kind': 'past_rate', 'of': ['movie']},
     {'name': 'seen', 'kind': 'past_count', 'of': ['shelf', 'genres']},
-)
+    {'name': 'late', 'kind': 'past_rate', 'of': ['movie'],
+     'window_hours': 0.5},
+    {'name': 'since', 'kind': 'past_age', 'of': ['user']},
+)  # fmt: skip
 _NAMES = episodes.FeatureNames(
     meta=('user', 'age', 'movie', 'price'),
     regular=('movie', 'genres', 'length', 'device', 'price', 'shelf', 'weight'),

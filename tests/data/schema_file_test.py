@@ -147,12 +147,40 @@ class LoadTest(parameterized.TestCase):
     self.assertEqual(schema.features[-1].name, 'seen')
     self.assertEqual(schema.features[-1].of, ('movie',))
 
+  def test_a_side_table_that_is_said_again_replaces_that_of_the_base(self):
+    log = small_log.SmallLog(self.create_tempdir().full_path)
+    top = log.root / 'top.toml'
+    top.write_text(
+        'base = "schema.toml"\n[entities.user]\nkey = "user"\n'
+        '[entities.user.side_table]\nfiles = ["more.parquet"]\n'
+        'format = "parquet"\nkey = "id"\n'
+    )
+    base, schema = schema_file.load(log.schema), schema_file.load(top)
+    self.assertEqual(
+        schema.entities['user'].side_table.files, ('more.parquet',)
+    )
+    self.assertEqual(schema.item, base.item)
+    self.assertEqual(schema.features, base.features)
+    top.write_text(
+        'base = "schema.toml"\n[item.side_table]\nfiles = ["more.parquet"]\n'
+        'format = "parquet"\nkey = "id"\n'
+    )
+    schema = schema_file.load(top)
+    self.assertEqual(schema.item.side_table.files, ('more.parquet',))
+    self.assertEqual(schema.entities, base.entities)
+
   @parameterized.parameters(
       ('base = "top.toml"', "base: 'top.toml' is based on this schema"),
       ('base = "round.toml"', "round.toml: base: 'top.toml' is based on this"),
       ('base = "none.toml"', "base: 'none.toml' is no file beside it"),
       ('base = 3', 'base: is 3, expected text'),
-      ('base = "schema.toml"\nitem = 3', 'item: beside base there are name'),
+      ('base = "schema.toml"\ninteractions = 3',
+       'interactions: beside base there are name'),
+      ('base = "schema.toml"\nitem = 3', 'item: is 3, expected a table'),
+      ('base = "schema.toml"\nitem = {}',
+       r'top.toml: base: features\[2\] .genres.: there is no .item.side_table'),
+      ('base = "schema.toml"\n[entities.user]\nkey = "user"',
+       r'base: features\[0\] .age.: there is no .entities.user.side_table'),
       ('base = "schema.toml"\n[[features]]\nname = "age"\nowner = "context"\n'
        'kind = "numeric"\nrole = "global"\ncolumn = "x"', "'age' is there twi"),
       ('base = "schema.toml"\n[[features]]\nname = "x"\nowner = "context"\n'

@@ -30,10 +30,13 @@ def as_downstream(
 
 
 def _as_number(feature):
+  kind = 'bucketized' if feature.num_buckets else 'numeric'
+  is_rate = feature.kind == 'past_rate'
   return dataclasses.replace(
       feature,
-      kind='numeric',
-      transform='log1p' if feature.kind == 'past_count' else '',
+      kind=kind,
+      transform='log1p' if kind == 'numeric' and not is_rate else '',
       of=(),
       prior_rows=None,
+      window_hours=None,
   )

@@ -8,6 +8,9 @@ from limaml_jax import errors
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import spelling
 
+_LEAST_HOURS = 1 / 3.6e9  # A microsecond.
+_MOST_HOURS = 1_000_000  # More than a century.
+
 
 def check(
     schema: schema_lib.Schema, feature: schema_lib.Feature, place: str
@@ -26,10 +29,10 @@ def check(
   if feature.is_past:
     _check_past(schema, feature, place)
     return
-  if feature.of or feature.prior_rows is not None:
+  if feature.of or (feature.prior_rows, feature.window_hours) != (None, None):
     raise errors.InputError(
-        f'{place}: of and prior_rows are for past_rate and past_count; remove'
-        ' them'
+        f'{place}: of, prior_rows and window_hours are for past_rate,'
+        ' past_count and past_age; remove them'
     )
   if bool(feature.column) == bool(feature.expression):
     raise errors.InputError(f'{place}: give either column or expression')
@@ -128,6 +131,8 @@ def _check_past(schema, feature, place):
       role=feature.role,
       of=feature.of,
       prior_rows=feature.prior_rows,
+      num_buckets=feature.num_buckets,
+      window_hours=feature.window_hours,
   )
   for name, value in dataclasses.asdict(plain).items():
     if getattr(feature, name) != value:
@@ -140,17 +145,35 @@ def _check_past(schema, feature, place):
         f'{place}: of: is empty; name what its events are alike in, such as'
         f' {schema.interactions.item!r}'
     )
-  if feature.kind == 'past_count' and feature.prior_rows is not None:
-    raise errors.InputError(
-        f'{place}: prior_rows: is for past_rate; remove it'
-    )
-  if feature.prior_rows is not None and feature.prior_rows < 0:
-    raise errors.InputError(
-        f'{place}: prior_rows: is {feature.prior_rows:g}; give 0 or more'
-    )
+  _check_past_numbers(feature, place)
   known = {known.name: known for known in schema.features}
   for name in feature.of:
     _check_past_of(schema, known.get(name), name, f'{place}: of')
+
+
+def _check_past_numbers(feature, place):
+  prior_rows, hours = feature.prior_rows, feature.window_hours
+  if feature.kind != 'past_rate' and prior_rows is not None:
+    raise errors.InputError(
+        f'{place}: prior_rows: is for past_rate; remove it'
+    )
+  if prior_rows is not None and prior_rows < 0:
+    raise errors.InputError(
+        f'{place}: prior_rows: is {prior_rows:g}; give 0 or more'
+    )
+  if feature.kind == 'past_age' and hours is not None:
+    raise errors.InputError(
+        f'{place}: window_hours: is for past_rate and past_count; remove it'
+    )
+  if hours is not None and not _LEAST_HOURS <= hours <= _MOST_HOURS:
+    raise errors.InputError(
+        f'{place}: window_hours: is {hours:g}; give more than 0, and at most'
+        f' {_MOST_HOURS:,}'
+    )
+  if feature.num_buckets and feature.num_buckets < 2:
+    raise errors.InputError(
+        f'{place}: num_buckets: is {feature.num_buckets}; give 2 or more'
+    )
 
 
 def _check_past_of(schema, feature, name, place):

@@ -12,7 +12,7 @@ DUPLICATES = ('error', 'first', 'keep')
 OWNERS = ('entity', 'item', 'context')
 KINDS = ('categorical', 'bucketized', 'multi_hot', 'numeric')
 NUMBER_KINDS = ('bucketized', 'numeric')  # Their cells are numbers.
-PAST_KINDS = ('past_rate', 'past_count')  # Made of earlier events.
+PAST_KINDS = ('past_rate', 'past_count', 'past_age')  # Made of earlier events.
 ROLES = ('meta', 'global', 'both')
 SOURCES = ('', 'log')
 TRANSFORMS = ('', 'log1p')
@@ -109,7 +109,7 @@ class Feature:
     kind: 'categorical', 'multi_hot', 'numeric', or 'bucketized', a number that
       is embedded by the bucket it falls into; or a number made of all strictly
       earlier events that are alike in `of`: 'past_rate', the smoothed mean of
-      their labels, or 'past_count'.
+      their labels, 'past_count', or 'past_age', the hours since the latest.
     role: 'meta' block, 'global' block or 'both'.
     column: of the owner's table; or else
     expression: SQL over that table's columns.
@@ -122,7 +122,8 @@ class Feature:
     transform: 'log1p' or nothing, of a numeric feature.
     boundaries: between the buckets of a bucketized feature, ascending; each is
       the least value of the bucket above it. Or else
-    num_buckets: as many quantiles of its training rows.
+    num_buckets: as many quantiles of its training rows. A past feature with it
+      is bucketized, others are numeric.
     hash_buckets: tokens of a categorical or multi_hot feature share so many
       rows by their hash, in place of a vocabulary; 0 for a vocabulary.
     minimum: least value that a number may have.
@@ -152,6 +153,7 @@ class Feature:
   maximum: float | None = None
   of: tuple[str, ...] = ()
   prior_rows: float | None = None
+  window_hours: float | None = None
 
   @property
   def is_past(self) -> bool:

@@ -14,6 +14,7 @@ from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import spelling
 
 _PRIOR_ROWS = 20.0  # Of a past rate that says nothing of it.
+_TABLES = {'entities', 'item'}  # That a schema may say beside its base.
 _CHOICES = {
     'format': schema_lib.FORMATS,
     'timestamp_unit': schema_lib.TIMESTAMP_UNITS,
@@ -52,6 +53,9 @@ def _load(path, above):
   first = len(base.features) if base else 0
   for index, feature in enumerate(schema.features[first:]):
     feature_checks.check(schema, feature, f'{path}: features[{index}]')
+  if base and _TABLES & raw.keys():
+    for index, feature in enumerate(base.features):
+      feature_checks.check(schema, feature, f'{path}: base: features[{index}]')
   _check_names(schema)
   return schema
 
@@ -71,13 +75,13 @@ def _read(path):
 
 
 def _load_base(path, raw, above):
-  """Loads the schema that another one adds features to."""
+  """Loads the schema that another one adds to."""
   name = _typed(raw['base'], str, f'{path}: base')
   for key in raw:
-    if key not in ('base', 'name', 'features'):
+    if key not in ('base', 'name', 'features', *_TABLES):
       raise errors.InputError(
-          f'{path}: {key}: beside base there are name and features alone;'
-          ' remove it'
+          f'{path}: {key}: beside base there are name, entities, item and'
+          ' features alone; remove it'
       )
   found = path.parent / name
   if not name or '\0' in name or not found.is_file():
@@ -95,10 +99,16 @@ def _load_base(path, raw, above):
 
 
 def _extend(base, raw, path):
-  """Returns a base with other features behind its own."""
+  """Returns a base with other features behind its own.
+
+  An entity type or item that is said again stands in place of the base's.
+  """
   return dataclasses.replace(
       base,
       name=_typed(raw.get('name', base.name), str, f'{path}: name'),
+      entities=base.entities
+      | _entities(raw.get('entities', {}), f'{path}: entities'),
+      item=_item(raw['item'], f'{path}: item') if 'item' in raw else base.item,
       features=(
           *base.features,
           *_features(raw.get('features', []), f'{path}: features'),
@@ -112,21 +122,25 @@ def _parse_schema(raw: dict[str, Any], path: str) -> schema_lib.Schema:
       'interactions': lambda value, place: _record(
           schema_lib.Interactions, value, place
       ),
-      'entities': lambda value, place: {
-          name: _record(
-              schema_lib.Entity, entity, f'{place}.{name}', _SIDE_TABLE
-          )
-          for name, entity in _typed(value, dict, place).items()
-      },
-      'item': lambda value, place: _record(
-          schema_lib.Item, value, place, _SIDE_TABLE
-      ),
+      'entities': _entities,
+      'item': _item,
       'features': _features,
   }
   if 'path' in raw:
     raise errors.InputError(f"{path}: unknown key 'path'; remove it")
   schema = _record(schema_lib.Schema, raw, path, tables, root=True)
   return dataclasses.replace(schema, path=path)
+
+
+def _entities(value, place):
+  return {
+      name: _record(schema_lib.Entity, entity, f'{place}.{name}', _SIDE_TABLE)
+      for name, entity in _typed(value, dict, place).items()
+  }
+
+
+def _item(value, place):
+  return _record(schema_lib.Item, value, place, _SIDE_TABLE)
 
 
 def _features(value, place):

@@ -13,16 +13,14 @@ import ibis.expr.types as ir
 
 from limaml_jax import errors
 from limaml_jax.data.log import schema as schema_lib
-from limaml_jax.data.log import tables
 from limaml_jax.data.log import values
+from limaml_jax.data.tasks import past_counts
 from limaml_jax.data.tasks.ordered_events import ENTITY
 from limaml_jax.data.tasks.ordered_events import ITEM
-from limaml_jax.data.tasks.ordered_events import LABEL
 from limaml_jax.data.tasks.ordered_events import TIME
 from limaml_jax.data.tasks.ordered_events import feature_column
 
-_COUNTED, _ONES, _PERIOD = '__counted', '__counted_ones', '__period'
-_MICROSECONDS_PER_PERIOD = 3600 * 1000000
+_MICROSECONDS_PER_HOUR = 3600 * 1000000
 # Of entities: the key, and the time.
 HIDDEN_COLUMNS = ('__hidden_of', '__hidden_from')
 _EMPTY = ('', values.LIST_SEPARATOR)
@@ -32,7 +30,7 @@ class Past(NamedTuple):
   """A past feature, and the columns of its keys.
 
   Attributes:
-    feature: of kind past_rate or past_count.
+    feature: of one of the past kinds.
     keys: columns that its events are alike in.
   """
 
@@ -124,27 +122,50 @@ def add(
   counted = ibis.literal(True)
   if hidden_from in rows.columns:
     counted = rows[TIME] < rows[hidden_from]
-  label: tables.Column = rows[LABEL]
-  counted = counted.cast('int64')
-  rows = rows.mutate(**{
-      _COUNTED: counted,
-      _ONES: counted * label.cast('int64'),
-      _PERIOD: rows[TIME] // _MICROSECONDS_PER_PERIOD,
-  })
+  marked = past_counts.mark(rows, counted)
+  rows, counts = past_counts.add(
+      marked, [_group(one) for one in past if one.feature.kind != 'past_age']
+  )
+  rows, latest = past_counts.add_latest(
+      rows, [one.keys for one in past if one.feature.kind == 'past_age']
+  )
   prior = None
   if any(one.feature.kind == 'past_rate' for one in past):
-    rows, prior = _with_prior(rows)
-  found = {
-      feature_column(one.feature): _value(rows, one, prior) for one in past
-  }
+    rows, prior = past_counts.add_prior(rows, marked)
+  found = {}
+  for one in past:
+    if one.feature.kind == 'past_age':
+      value = _age(rows, one, latest[one.keys])
+    else:
+      value = _value(rows, one, counts[_group(one)], prior)
+    found[feature_column(one.feature)] = value
   return rows.select(*keep, **found)
 
 
-def _value(rows, one, prior):
-  number, ones = _before(rows, one.keys)
+def _group(one):
+  hours = one.feature.window_hours or 0
+  return past_counts.Group(one.keys, round(hours * _MICROSECONDS_PER_HOUR))
+
+
+def _known(rows, keys):
+  """Says whether an event has a value in each of the columns."""
   known = ibis.literal(True)
-  for key in one.keys:
+  for key in keys:
     known &= rows[key].notnull() & ~rows[key].isin(_EMPTY)
+  return known
+
+
+def _age(rows, one, latest):
+  # Not whole hours: microseconds, divided as doubles.
+  age = (rows[TIME] - rows[latest]).cast('float64') / float(
+      _MICROSECONDS_PER_HOUR
+  )
+  return ibis.ifelse(_known(rows, one.keys), age, None)
+
+
+def _value(rows, one, counts, prior):
+  number, ones = rows[counts.number], rows[counts.ones]
+  known = _known(rows, one.keys)
   if one.feature.kind == 'past_count':
     return ibis.ifelse(known, number, 0).cast('float64')
   weight = ibis.literal(one.feature.prior_rows, 'float64')
@@ -153,42 +174,3 @@ def _value(rows, one, prior):
       number.cast('float64') + weight
   )
   return ibis.ifelse(known & (number > 0), rate, rows[prior])
-
-
-def _before(rows, keys):
-  """Counts the earlier events alike in `keys`, and those of label 1.
-
-  They are all but those as late or later: a frame that ends with an event's
-  peers, which engines sum in one pass.
-  """
-  alike = ibis.window(group_by=keys)
-  rest = ibis.range_window(
-      group_by=keys, order_by=ibis.desc(TIME), preceding=None, following=0
-  )
-  total = lambda column: rows[column].sum()
-  return tuple(
-      total(column).over(alike) - total(column).over(rest)
-      for column in (_COUNTED, _ONES)
-  )
-
-
-def _with_prior(rows):
-  """Adds the mean label of all earlier events, NULL where there is none.
-
-  Period by period, so that no engine has to hold the log in one place.
-  """
-  totals = rows.group_by(of=_PERIOD).agg(
-      number=rows[_COUNTED].sum(), ones=rows[_ONES].sum()
-  )
-  window = ibis.window(order_by='of', preceding=(None, 1))
-  before = lambda column: totals[column].sum().over(window).fill_null(0)
-  periods = totals.select(
-      __of=totals['of'], __number=before('number'), __ones=before('ones')
-  )
-  number, ones = _before(rows, [_PERIOD])
-  rows = rows.mutate(__number_within=number, __ones_within=ones)
-  rows = rows.left_join(periods, [rows[_PERIOD] == periods['__of']])
-  number = (rows['__number'] + rows['__number_within']).nullif(0)
-  ones = rows['__ones'] + rows['__ones_within']
-  prior = ones.cast('float64') / number.cast('float64')
-  return rows.mutate(__prior=prior), '__prior'
