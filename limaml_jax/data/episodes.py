@@ -207,8 +207,9 @@ def assemble(
   )
   support = make(index.support_start, index.support_stop, num_support)
   if any(half_lives):
-    factors = recency.decay(support.ages, support.mask > 0, half_lives)
-    support = support._replace(mask=support.mask * factors)
+    mask, ages = np.asarray(support.mask), np.asarray(support.ages)
+    factors = recency.decay(ages, mask > 0, half_lives)
+    support = support._replace(mask=mask * factors)
   return types.Episode(
       support=support,
       query=make(index.query_start, index.query_stop, num_query),
