@@ -32,12 +32,12 @@ _OUTPUT = flags.DEFINE_string(
 _USERS = 'user_features_pure.csv.gz'
 _HISTORY = 'user_sequences_before_20220425.parquet'
 _WITH_HISTORY = 'user_features_with_history.parquet'
-# A user whom the history lacks has empty cells.
+# A user whom the history lacks has empty cells; so has a share of nothing.
 _QUERY = """
 select
   users.*,
   len(watch_seq) as history_shown,
-  len(long_watch_seq) / len(watch_seq) as history_long_views,
+  len(long_watch_seq) / nullif(len(watch_seq), 0) as history_long_views,
   len(like_seq) as history_likes,
   history_len as history_length,
   (select max(last_time_ms) from read_parquet($history)) / 864e5

@@ -141,7 +141,9 @@ def restore(
     adapt: bool = True,
     dtype: str = 'float32',
 ) -> Served:
-  """Restores the newest checkpoint of a run, ready to refresh and score.
+  """Restores a run, ready to refresh and score.
+
+  Its checkpoint is the best judged by a holdout, the newest without one.
 
   Args:
     data: of the encoding that the run was trained on, its contents the same or
@@ -240,7 +242,7 @@ def score_run(
     adapt: bool = True,
     on_progress: OnProgress = lambda done, total: None,
 ) -> scores_lib.Scores:
-  """Scores the test events with a run's newest checkpoint, and writes them."""
+  """Scores the test events with what a run serves, and writes them."""
   store = run_dir / REPLAY_STORE_DIR / path.stem
   served = restore(data, run_dir, store=store, adapt=adapt)
   scores = evaluate_as_served(data, served, store, on_progress)

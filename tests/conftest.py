@@ -17,3 +17,5 @@ atexit.register(_CACHE.cleanup)
 # Read when jax is imported, here and by child processes.
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+# Tests run side by side: threads of OpenMP that wait for a core would spin.
+os.environ.setdefault('OMP_NUM_THREADS', '1')

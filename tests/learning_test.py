@@ -64,9 +64,7 @@ class LearningTest(absltest.TestCase):
 class AmortizedLearningTest(parameterized.TestCase):
   """Without inner steps, only a history encoder can tell a taste."""
 
-  @parameterized.parameters(
-      ('mlp', 0.4, 0.56), ('deep_sets', 0.6, 1.0), ('transformer', 0.6, 1.0)
-  )
+  @parameterized.parameters(('mlp', 0.4, 0.56), ('deep_sets', 0.6, 1.0))
   def test_ranks_as_served(self, kind, at_least, at_most):
     directory = pathlib.Path(self.create_tempdir().full_path)
     config = overrides.override(
@@ -79,7 +77,7 @@ class AmortizedLearningTest(parameterized.TestCase):
             'outer_loop.learning_rate': 1e-2,
         },
     )
-    data = synthetic.make_tasks(num_entities=400)
+    data = synthetic.make_tasks(num_entities=200)
     params = loop.train(config, *data, directory / 'run').params
     line = serving_line.make_line(
         *data, params, config=config, store=directory / 'store'

@@ -64,7 +64,7 @@ def score(
     on_progress: called with (steps or refreshes done, all).
     settings: of the daily training.
   """
-  config = overrides.override(config, variants.TRAINED[VARIANT])
+  config = variants.apply(VARIANT, config)
   config = pipeline.with_seed(config, seed)
   rows = served_rows.list_rows(data)
   cutoffs = data.info.cutoffs or (0,)
@@ -72,6 +72,7 @@ def score(
   run_dir = workdir / _NAME / f'seed_{seed}'
   state, assembly = row_network.train(data, config, run_dir, on_progress)
   update = _make_update(config, assembly, state, settings)
+  network = row_network.RowNetwork(assembly, data.info.entity_type)
   parts = []
   for day, cutoff in enumerate(cutoffs):
     if day:
@@ -80,11 +81,10 @@ def score(
           data, state, since=cutoffs[day - 1], update=update,
           assembly=assembly, config=_of_day(config, settings, day),
       )  # fmt: skip
-    network = row_network.RowNetwork(
-        assembly, data.table, data.info.entity_type
-    )
     today = replay.TestRows(*(column[rows.day == day] for column in rows))
-    logits = network.logits(state.params, today.entity, today.event)
+    logits = network.logits(
+        state.params, data.table, today.entity, today.event
+    )
     parts.append(served_rows.as_scores(data, today, special.expit(logits)))
     on_progress(day + 1, len(cutoffs))
   return scores_lib.concatenate(parts)
@@ -124,10 +124,17 @@ def _with_ids(data: pipeline.Dataset, known: np.ndarray) -> pipeline.Dataset:
 def _of_day(
     config: config_lib.Config, settings: Settings, day: int
 ) -> config_lib.Config:
+  """Returns the settings of a day: all of its events train."""
   return overrides.override(
       config,
       {
           'outer_loop.num_epochs': settings.num_passes,
+          'outer_loop.holdout_fraction': 0.0,
+          # As training ended.
+          'episodes.support_dropout': reader_lib.dropout_probability(
+              config.episodes, 1.0
+          ),
+          'episodes.support_dropout_end': -1.0,
           'training.seed': config.training.seed + day,
       },
   )

@@ -18,7 +18,6 @@ from experiments.baselines import entity_effects
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
 from limaml_jax import config as config_lib
-from limaml_jax import overrides
 from limaml_jax.evaluation import scores as scores_lib
 
 VARIANT = variants.GLOBAL
@@ -58,21 +57,22 @@ def score(
     on_progress: called with (steps or fits done, all).
     settings: of the fits.
   """
-  config = overrides.override(config, variants.TRAINED[VARIANT])
+  config = variants.apply(VARIANT, config)
   config = pipeline.with_seed(config, seed)
   run_dir = workdir / VARIANT / f'seed_{seed}'
   state, assembly = row_network.train(data, config, run_dir, on_progress)
-  network = row_network.RowNetwork(assembly, data.table, data.info.entity_type)
+  network = row_network.RowNetwork(assembly, data.info.entity_type)
   entity = served_rows.owners(data)
   event = np.arange(entity.size)
-  features = network.last_inputs(state.params, entity, event)
+  read = state.params, data.table, entity, event
+  features = network.last_inputs(*read)
   precision = np.full(features.shape[1], settings.kernel_precision)
   precision[0] = settings.bias_precision
   rows = served_rows.list_rows(data)
   logits = entity_effects.add(
       data,
       rows,
-      logits=network.logits(state.params, entity, event),
+      logits=network.logits(*read),
       features=features,
       precision=precision,
       max_events=settings.max_events,

@@ -2,6 +2,10 @@
 
 Counted over all events at once: events sorted by key and time are summed up,
 and what a row may see of its key is a range of the sums.
+
+A `past_rate` of a schema is a column of the dataset, up to the very event. Here
+rates may stop at the last refresh, as stored embeddings do, and are of all
+entities with all categories, which no schema has to name.
 """
 
 from typing import NamedTuple

@@ -9,11 +9,13 @@ import numpy as np
 
 from experiments import pipeline
 from limaml_jax import config as config_lib
+from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
 from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
 from limaml_jax.training import loop
 from limaml_jax.training import state as state_lib
 
@@ -27,29 +29,34 @@ class RowNetwork:
   def __init__(
       self,
       assembly: assembly_lib.Assembly,
-      table: dataset.TaskTable,
       entity_type: types.EntityType,
   ):
     """Compiles nothing yet."""
-    self._table = table
-    self._entity_type = entity_type
     self._names = assembly.names
     self._logit = jax.jit(_make_logit(assembly.model, entity_type))
     self._last_inputs = jax.jit(_make_last_inputs(assembly.model, entity_type))
 
   def logits(
-      self, params: types.BlockParams, entity: np.ndarray, event: np.ndarray
+      self,
+      params: types.BlockParams,
+      table: dataset.TaskTable,
+      entity: np.ndarray,
+      event: np.ndarray,
   ) -> np.ndarray:
     """Returns the logit of each event, [n] float32."""
-    return self._map(self._logit, params, entity, event)
+    return self._map(self._logit, params, table, entity, event)
 
   def last_inputs(
-      self, params: types.BlockParams, entity: np.ndarray, event: np.ndarray
+      self,
+      params: types.BlockParams,
+      table: dataset.TaskTable,
+      entity: np.ndarray,
+      event: np.ndarray,
   ) -> np.ndarray:
     """Returns 1 and what the last layer reads of each event, [n, width + 1]."""
-    return self._map(self._last_inputs, params, entity, event)
+    return self._map(self._last_inputs, params, table, entity, event)
 
-  def _map(self, function, params, entity, event):
+  def _map(self, function, params, table, entity, event):
     rows = replay.TestRows(entity, event, day=entity, support_size=entity)
     if not event.size:
       return np.zeros(0, np.float32)
@@ -57,7 +64,7 @@ class RowNetwork:
     for i in range(0, event.size, _CHUNK):
       chosen = np.minimum(np.arange(i, i + _CHUNK), event.size - 1)
       chunk = replay.TestRows(*(column[chosen] for column in rows))
-      read = functools.partial(replay.row_features, self._table, chunk)
+      read = functools.partial(replay.row_features, table, chunk)
       meta, regular = read(self._names.meta), read(self._names.regular)
       found = np.asarray(function(params, meta, regular))
       parts.append(found[: event.size - i])
@@ -79,12 +86,23 @@ def train(
     on_progress: called after each outer step.
 
   Returns:
-    Its state after the last step, and how it is put together.
+    The state that would be served, and how the network is put together.
+
+  Raises:
+    InputError: for a network that reads histories: a row has none.
   """
-  state = loop.train(
-      config, data.table, data.info, workdir, on_progress=on_progress
-  )
-  return state, assembly_lib.assemble(config, data.info)
+  kind = config.model.meta_block.kind
+  if config.model.meta_block.reads_history:
+    raise errors.InputError(
+        f'setting model.meta_block.kind is {kind!r}, which reads the history '
+        'of an entity; a baseline that reads single rows takes mlp or '
+        'id_embedding'
+    )
+  loop.train(config, data.table, data.info, workdir, on_progress=on_progress)
+  assembly = assembly_lib.assemble(config, data.info)
+  abstract = assembly_lib.abstract_state(config, assembly)
+  with checkpoint.Checkpoints(workdir) as checkpoints:
+    return checkpoints.restore_state(abstract), assembly
 
 
 def _make_logit(model: model_lib.Model, entity_type: types.EntityType):

@@ -102,23 +102,13 @@ def read(
   schema = log.load_schema()
   entity = raw_log.find_entity(schema, entity_type)
   known = raw_log.features_of(schema, entity_type)
-  past, hidden = past_events.resolve(schema, entity, known)
-  in_log = [*(feature for feature in known if feature.in_log), *hidden]
   paths = sources.find_files(schema.interactions.files, log.data_dir)
   with engines.connect(
       'duckdb', scratch, memory_limit=memory_limit
   ) as engine:
-    opened = raw_log.open_events(
-        engine,
-        schema,
-        entity,
-        in_log,
-        paths,
-        max_reject_fraction=max_reject_fraction,
+    opened, rows = _open(
+        engine, log, schema, entity, known, paths, max_reject_fraction
     )
-    rows = ordering.select_events(opened, schema, entity, in_log)
-    if past:
-      rows = _with_past(engine, log, schema, entity, rows, known)
     rows = _choose(rows, chosen)
     written = engine.write(
         rows,
@@ -137,11 +127,16 @@ def read(
       features=_stated(known),
       files=tuple(map(str, paths)),
       num_log_rows=opened.num_rows,
-      rejected={
-          f'{opened.checks[n].field}: not {opened.checks[n].wanted}': count
-          for n, count in sorted(opened.rejected.items())
-      },
+      rejected=_rejected(opened),
   )
+
+
+def _rejected(opened):
+  """Returns the numbers of rejected rows by what was wrong."""
+  return {
+      f'{opened.checks[n].field}: not {opened.checks[n].wanted}': count
+      for n, count in sorted(opened.rejected.items())
+  }
 
 
 def _stated(features):
@@ -150,11 +145,30 @@ def _stated(features):
   return downstream.as_downstream(found, {})
 
 
-def _with_past(engine, log, schema, entity, rows, features):
-  """Adds past features, of what is earlier in this log."""
-  past, hidden = past_events.resolve(schema, entity, features)
+def _open(engine, log, schema, entity, known, paths, max_reject_fraction):
+  """Opens the log; returns it, and its rows with their past features."""
+  past, hidden = past_events.resolve(schema, entity, known)
+  in_log = [*(feature for feature in known if feature.in_log), *hidden]
+  opened = raw_log.open_events(
+      engine,
+      schema,
+      entity,
+      in_log,
+      paths,
+      max_reject_fraction=max_reject_fraction,
+  )
+  rows = ordering.select_events(opened, schema, entity, in_log)
+  if not past:
+    return opened, rows
   unwanted = set(map(ordered_events.feature_column, hidden))
   keep = [name for name in rows.columns if name not in unwanted]
+  rows = _join_sides(engine, log, schema, entity, known, rows, past)
+  # Of what is earlier in this log.
+  return opened, past_events.add(rows, past, keep=keep)
+
+
+def _join_sides(engine, log, schema, entity, features, rows, past):
+  """Joins the columns of side tables that past features are of."""
   side_tables = raw_log.side_sources(schema, entity)
   opened = {
       owner: raw_log.open_side_table(
@@ -170,8 +184,7 @@ def _with_past(engine, log, schema, entity, rows, features):
           past, side_tables, features
       ).items()
   }
-  rows = past_sides.join(rows, past, opened, side_tables, features)
-  return past_events.add(rows, past, keep=keep)
+  return past_sides.join(rows, past, opened, side_tables, features)
 
 
 def _choose(rows, chosen):

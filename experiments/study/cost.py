@@ -62,15 +62,12 @@ def _count_flops(
       config=served.config,
   )
   size = served.config.refresh.entities_per_chunk
-  nobody = episodes.EpisodeIndex(
-      np.full(1, -1), *[np.zeros(1, np.int64)] * 4
-  )
   of_one_chunk: dict[int, int] = {}
   for part in plan.parts:
     if part.num_support not in of_one_chunk:
       support = episodes.assemble(
           data.table,
-          nobody,
+          episodes.NOBODY,
           names=served.assembly.names,
           entity_type=data.info.entity_type,
           num_support=part.num_support,

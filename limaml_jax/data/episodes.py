@@ -45,6 +45,16 @@ class EpisodeIndex(NamedTuple):
         self.query_stop - self.query_start,
     )
 
+  def pad(self, size: int) -> 'EpisodeIndex':
+    """Appends padding tasks until there are `size` episodes."""
+    missing = (0, size - self.entity.size)
+    entity = np.pad(self.entity, missing, constant_values=-1)
+    return EpisodeIndex(entity, *(np.pad(c, missing) for c in self[1:]))
+
+
+# A padding task: an entity of which nothing is known.
+NOBODY = EpisodeIndex(*[np.zeros(0, np.int64)] * 5).pad(1)
+
 
 class FeatureNames(NamedTuple):
   """Which raw features go where.
@@ -197,26 +207,14 @@ def assemble(
   )
   support = make(index.support_start, index.support_stop, num_support)
   if any(half_lives):
-    support = _decay(table, index, support, half_lives)
+    mask, ages = np.asarray(support.mask), np.asarray(support.ages)
+    factors = recency.decay(ages, mask > 0, half_lives)
+    support = support._replace(mask=mask * factors)
   return types.Episode(
       support=support,
       query=make(index.query_start, index.query_stop, num_query),
       weight=weights.astype(np.float32),
   )
-
-
-def _decay(
-    table: dataset.TaskTable,
-    index: EpisodeIndex,
-    support: types.Examples,
-    half_lives: recency.HalfLives,
-) -> types.Examples:
-  mask = np.asarray(support.mask)
-  real = mask > 0
-  events = index.support_start[:, None] + np.arange(mask.shape[1])
-  times = table.timestamps[np.where(real, events, 0)]
-  factors = recency.decay(times, real, half_lives)
-  return support._replace(mask=(mask * factors).astype(np.float32))
 
 
 def _gather_rows(

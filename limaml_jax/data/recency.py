@@ -38,22 +38,23 @@ def half_lives(config: config_lib.EpisodeConfig) -> HalfLives:
 
 
 def decay(
-    timestamps: np.ndarray, real: np.ndarray, ages: HalfLives
+    ages: np.ndarray, real: np.ndarray, half_lives: HalfLives
 ) -> np.ndarray:
   """Returns the factors of the rows' weights, [T, S], 1 for the latest row.
 
   Args:
-    timestamps: UTC seconds, ascending, real rows first, [T, S].
+    ages: seconds to the latest row of the task, real rows first, [T, S].
     real: which rows are no padding, [T, S] bool; padding has factor 1.
-    ages: half-lives.
+    half_lives: of the rows.
+
+  Returns:
+    Above 0, float32.
   """
-  num_rows = np.sum(real, axis=1, keepdims=True)
   halvings = np.zeros(real.shape)
-  if ages.days:
-    last = np.maximum(num_rows - 1, 0)
-    latest = np.take_along_axis(timestamps, last, axis=1)
-    halvings += (latest - timestamps) / (ages.days * _SECONDS_PER_DAY)
-  if ages.events:
-    halvings += (num_rows - 1 - np.arange(real.shape[1])) / ages.events
+  if half_lives.days:
+    halvings += ages / (half_lives.days * _SECONDS_PER_DAY)
+  if half_lives.events:
+    num_rows = np.sum(real, axis=1, keepdims=True)
+    halvings += (num_rows - 1 - np.arange(real.shape[1])) / half_lives.events
   halvings = np.clip(halvings, 0.0, _MAX_HALVINGS)
-  return np.where(real, 0.5**halvings, 1.0)
+  return np.where(real, 0.5**halvings, 1.0).astype(np.float32)

@@ -6,6 +6,7 @@ with the global block phi fixed (LiMAML, section 4; MAML with front layers).
 Two implementations do it, to the same numbers: `plain` and `low_rank`.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -74,9 +75,6 @@ def adapt_path(
     the first step on, for kernels kept as `LowRankKernel`, and the support loss
     before each step, [K].
   """
-  num_rows = jnp.sum(support.mask)  # By weight.
-  trust = num_rows / jnp.where(num_rows > 0, num_rows + prior_rows, 1)
-  rates = jax.tree.map(lambda rate: trust * rate, learning_rates)
   steps = jax.tree.leaves(learning_rates)
   chosen = plan(
       meta_params,
@@ -86,20 +84,26 @@ def adapt_path(
       num_steps=steps[0].shape[0] if steps else 0,
       implementation=implementation,
   )
-  arguments = (meta_params, global_params, support)
-  options = {
-      'loss_fn': loss_fn,
-      'learning_rates': rates,
-      'first_order': first_order,
-      'remat': remat,
-  }
+  run = plain.adapt
   if chosen.low_rank:
-    path, losses = low_rank.adapt(
-        *arguments, **options, num_rows=chosen.low_rank
-    )
-  else:
-    path, losses = plain.adapt(*arguments, **options)
+    run = functools.partial(low_rank.adapt, num_rows=chosen.low_rank)
+  path, losses = run(
+      meta_params,
+      global_params,
+      support,
+      loss_fn=loss_fn,
+      learning_rates=_trusted(learning_rates, support, prior_rows),
+      first_order=first_order,
+      remat=remat,
+  )
   return [meta_params, *path], losses
+
+
+def _trusted(learning_rates, support, prior_rows):
+  """Returns smaller rates for a support that weighs little."""
+  num_rows = jnp.sum(support.mask)  # By weight.
+  trust = num_rows / jnp.where(num_rows > 0, num_rows + prior_rows, 1)
+  return jax.tree.map(lambda rate: trust * rate, learning_rates)
 
 
 def plan(

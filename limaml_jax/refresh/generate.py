@@ -53,6 +53,11 @@ class Plan(NamedTuple):
   watermarks: np.ndarray
   parts: tuple[Part, ...]
 
+  def without_support(self) -> 'Plan':
+    """Returns the plan of the same entities, of whom no event is known."""
+    stop = self.index.support_stop
+    return self._replace(index=self.index._replace(support_start=stop))
+
 
 class Chunk(NamedTuple):
   """Meta embeddings of some entities.
@@ -163,7 +168,7 @@ def generate(
       continue
     support = episodes.assemble(
         table,
-        _pad(plan.index.take(part.entities), size),
+        plan.index.take(part.entities).pad(size),
         names=names,
         entity_type=entity_type,
         num_support=part.num_support,
@@ -192,11 +197,9 @@ def default_embedding(
 
   Categories are out of vocabulary, numbers at their training mean.
   """
-  nobody = np.full(1, -1)
-  index = episodes.EpisodeIndex(*([nobody] + [np.zeros(1, np.int64)] * 4))
   support = episodes.assemble(
       table,
-      index,
+      episodes.NOBODY,
       names=names,
       entity_type=entity_type,
       num_support=config.episodes.support_buckets[0],
@@ -214,17 +217,6 @@ def _buckets(given: tuple[int, ...]) -> tuple[int, ...]:
 
 def _fetch(number: int, entities: np.ndarray, vectors: jax.Array) -> Chunk:
   return Chunk(number, entities, jax.device_get(vectors)[: entities.size])
-
-
-def _pad(index: episodes.EpisodeIndex, size: int) -> episodes.EpisodeIndex:
-  """Appends entities without support until there are `size`."""
-  missing = size - index.entity.size
-  pad = lambda column, value: np.pad(
-      column, (0, missing), constant_values=value
-  )
-  return episodes.EpisodeIndex(
-      pad(index.entity, -1), *(pad(column, 0) for column in index[1:])
-  )
 
 
 def _watermarks(

@@ -65,7 +65,8 @@ class Refresher:
       names: of the features that the network reads.
       config: of the run.
       store: feature store.
-      adapt: makes unadapted embeddings when False.
+      adapt: makes unadapted embeddings when False: those of entities without
+        events, of which neither an inner step nor a history may tell.
       dtype: that vectors are stored in.
       place: puts a chunk, leaves [N, ...], onto the devices.
     """
@@ -73,18 +74,15 @@ class Refresher:
     self.info = info
     self.store = store
     self.dtype = dtype
+    self._adapt = adapt
     if not adapt:
       params = params._replace(inner_rates={})
       config = overrides.override(config, {'inner_loop.num_steps': 0})
     self._params = params
     self._config = config
-    embed_chunk = generate_lib.make_embed_chunk(
-        model,
-        loss_fn=loss_fn,
-        entity_type=info.entity_type,
-        config=config,
+    self._embed_chunk = generate_lib.make_embed_chunk(
+        model, loss_fn=loss_fn, entity_type=info.entity_type, config=config
     )
-    self._embed_chunk = embed_chunk
     self._place = place
     self._shared = {
         'names': names,
@@ -97,7 +95,9 @@ class Refresher:
         (model.global_specs, model.layout),
         info.encoding,
     )
-    self.adaptation = _hash_adaptation(self.fingerprint, params, config)
+    self.adaptation = _hash_adaptation(
+        self.fingerprint, params, config, adapt=adapt
+    )
 
   def plan(
       self,
@@ -105,9 +105,10 @@ class Refresher:
       choose: Callable[[np.ndarray], np.ndarray] | None = None,
   ) -> generate_lib.Plan:
     """Plans who is adapted; see `generate.make_plan`."""
-    return generate_lib.make_plan(
+    plan = generate_lib.make_plan(
         self.table, cutoffs, config=self._config, choose=choose
     )
+    return plan if self._adapt else plan.without_support()
 
   def hash_past(self) -> past.Past:
     """Hashes what embeddings are made of; see `past`."""
@@ -179,7 +180,11 @@ class Refresher:
 
 
 def _hash_adaptation(
-    fingerprint: str, params: types.BlockParams, config: config_lib.Config
+    fingerprint: str,
+    params: types.BlockParams,
+    config: config_lib.Config,
+    *,
+    adapt: bool,
 ) -> str:
   """Hashes all that decides what an entity's events turn into."""
   settings = (
@@ -191,6 +196,8 @@ def _hash_adaptation(
       config.refresh.entities_per_chunk,
   )
   digest = hashlib.sha256(f'{fingerprint}{settings!r}'.encode())
+  if not adapt:
+    digest.update(b'unadapted')
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     digest.update(jax.tree_util.keystr(path).encode())
     digest.update(np.asarray(leaf).tobytes())

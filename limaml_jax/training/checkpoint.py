@@ -218,8 +218,9 @@ class Checkpoints(contextlib.AbstractContextManager):
       reason = str(error).strip().splitlines() or [repr(error)]
       path = self._checkpointer.directory / str(step)
       raise errors.InputError(
-          f'{path}: this checkpoint cannot be read: {reason[0][:200]}; delete '
-          'it, and training resumes from the one before'
+          f'{path}: this checkpoint cannot be read: {reason[0][:200]}. If it '
+          'is torn, delete it, and training resumes from the one before; one '
+          'of another version of this program is read by that version alone'
       ) from error
 
 

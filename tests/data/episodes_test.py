@@ -223,6 +223,19 @@ class MakeIndexTest(parameterized.TestCase):
     )
 
 
+class PadTest(absltest.TestCase):
+
+  def test_appends_tasks_without_an_entity_or_rows(self):
+    index = episodes.make_index(
+        make_table([[1, 2, 3], [4, 5, 6, 7]]), [1], 7, support_cap=2
+    )
+    padded = index.pad(3)
+    np.testing.assert_array_equal(padded.entity, [1, -1, -1])
+    np.testing.assert_array_equal(padded.sizes()[0], [2, 0, 0])
+    np.testing.assert_array_equal(padded.take([0]), index)
+    np.testing.assert_array_equal(episodes.NOBODY, padded.take([1]))
+
+
 class AssembleTest(parameterized.TestCase):
 
   def assemble(self, index, names=_NAMES, table=None, **options):

@@ -1,9 +1,7 @@
 import pathlib
-import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import engines_test
 import hypothesis
 from hypothesis import strategies
 import numpy as np
@@ -126,20 +124,6 @@ class AddTest(parameterized.TestCase):
 
       @hypothesis.settings(random_logs.SETTINGS, max_examples=60)
       @hypothesis.given(_logs)
-      def check(events):
-        self.assertEqual(add(engine, events, scratch), expected_of(events))
-
-      check()
-
-  def test_agrees_on_spark(self):
-    reason = engines_test.no_spark()
-    if reason:
-      raise unittest.SkipTest(f'Spark was not tried: {reason}')
-    scratch = self.create_tempdir().full_path
-    with start.connect('spark', scratch, spark_master='local[2]') as engine:
-
-      @hypothesis.settings(random_logs.SETTINGS, max_examples=1)
-      @hypothesis.given(strategies.lists(_events, min_size=40, max_size=40))
       def check(events):
         self.assertEqual(add(engine, events, scratch), expected_of(events))
 

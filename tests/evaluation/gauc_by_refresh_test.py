@@ -8,10 +8,11 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 
-_NUM_USERS = 3000
+_NUM_USERS = 800
 _NUM_DAYS = 4
 _PER_DAY = 3
 _HISTORY = 5
@@ -56,28 +57,34 @@ def make_rows(day, labels, scores):
   )
 
 
-def summarize(rows):
-  return summary_lib.summarize(rows, np.random.default_rng(0))
+def quality(rows):
+  columns = (rows.score, rows.label)
+  groups = scores_lib.refresh_groups(rows)
+  return {
+      'roc_auc': metrics.RocAuc.from_scores(*columns).compute(),
+      'gauc': metrics.Gauc.from_scores(*columns, rows.entity).compute(),
+      'gauc_by_refresh': metrics.Gauc.from_scores(*columns, groups).compute(),
+  }
 
 
 class GaucByRefreshTest(parameterized.TestCase):
 
   def test_gauc_calls_a_good_estimate_of_the_level_bad(self):
-    found = summarize(simulate(item_scale=0.0))
+    found = quality(simulate(item_scale=0.0))
     self.assertGreater(found['roc_auc'], 0.65)
     self.assertLess(found['gauc'], 0.45)
     # Of one refresh, all rows of a user have one score.
     self.assertEqual(found['gauc_by_refresh'], 0.5)
 
   def test_an_estimate_that_stays_ties_in_both(self):
-    found = summarize(simulate(item_scale=0.0, refreshed=False))
+    found = quality(simulate(item_scale=0.0, refreshed=False))
     self.assertGreater(found['roc_auc'], 0.65)
     self.assertEqual(found['gauc'], 0.5)
     self.assertEqual(found['gauc_by_refresh'], 0.5)
 
   def test_only_gauc_takes_the_level_for_worse_ranking_of_items(self):
-    with_level = summarize(simulate(item_scale=1.0))
-    without = summarize(simulate(item_scale=1.0, knows_level=False))
+    with_level = quality(simulate(item_scale=1.0))
+    without = quality(simulate(item_scale=1.0, knows_level=False))
     self.assertGreater(with_level['roc_auc'], without['roc_auc'] + 0.03)
     self.assertLess(with_level['gauc'], without['gauc'] - 0.03)
     self.assertAlmostEqual(
@@ -86,9 +93,14 @@ class GaucByRefreshTest(parameterized.TestCase):
 
   def test_is_gauc_where_there_is_one_refresh(self):
     rows = simulate(item_scale=1.0)
-    first = summarize(scores_lib.select(rows, rows.day == 0))
+    first = quality(scores_lib.select(rows, rows.day == 0))
     self.assertGreater(first['gauc'], 0.6)
     self.assertEqual(first['gauc_by_refresh'], first['gauc'])
+
+  def test_a_summary_has_both(self):
+    rows = simulate(item_scale=1.0)
+    summary = summary_lib.summarize(rows, np.random.default_rng(0))
+    self.assertEqual(summary, summary | quality(rows))
 
   def test_groups_are_pairs_of_an_entity_and_a_refresh(self):
     rows = simulate(item_scale=0.0)

@@ -19,13 +19,10 @@ _HISTORIES = ('deep_sets', 'transformer')
 # By kind of meta block, and what is special: its inputs vary from event to
 # event, or only the history encoder reads them.
 _KINDS = (
-    'mlp',
     'id_embedding',
     'mlp varying',
     'mlp recency',
-    'deep_sets',
     'deep_sets recency',
-    'transformer',
     'transformer varying',
     'transformer amortized',
 )
@@ -187,6 +184,23 @@ class UnadaptedTest(PublishTestCase):
     rows = jax.nn.relu(ages @ hidden['kernel'] + hidden['bias'])
     expected = rows @ last['kernel'] + last['bias']
     np.testing.assert_allclose(found.vectors, expected, rtol=1e-4, atol=1e-6)
+
+  @parameterized.parameters('transformer varying', 'transformer amortized')
+  def test_histories_and_inputs_of_events_tell_nothing(self, kind):
+    table, _ = make_data(kind)
+    line = self.make_line(kind, adapt=False)
+    cutoff = int(np.median(table.timestamps))
+    line.refresher.publish(cutoff)
+    found = line.look_up(table.entity_keys.tolist(), cutoff)
+    self.assertGreater(np.count_nonzero(found.ages), 5)  # They have events.
+    # As where nobody has any yet.
+    earliest = line.refresher.plan(int(table.timestamps[0]))
+    vectors = [c.vectors for c in line.refresher.generate(earliest)]
+    np.testing.assert_allclose(
+        found.vectors, np.concatenate(vectors), atol=1e-6
+    )
+    adapted = self.make_line(kind).refresher
+    self.assertNotEqual(line.refresher.adaptation, adapted.adaptation)
 
 
 class PublishTest(PublishTestCase):

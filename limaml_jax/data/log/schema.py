@@ -132,6 +132,8 @@ class Feature:
       or other columns of the log.
     prior_rows: of a past_rate, events of the mean label of all strictly
       earlier events that are added to those alike.
+    window_hours: of a past_rate or past_count, how far back its events lie;
+      all earlier ones when left out.
   """
 
   name: str

@@ -10,7 +10,7 @@ from tests.experiments.baselines import daily_world
 
 def with_planted_levels(seed=0):
   """Each entity likes nearly everything, or nearly nothing."""
-  data = daily_world.make(num_entities=60, seed=seed)
+  data = daily_world.make(num_entities=40, seed=seed)
   rng = np.random.default_rng(seed)
   table = data.table
   sizes = np.diff(table.offsets)
@@ -37,20 +37,19 @@ class GlmixTest(absltest.TestCase):
     self.assertGreater(roc_auc(score(data)), roc_auc(fixed) + 0.1)
 
   def test_learns_nothing_from_a_refresh_on(self):
-    data = daily_world.make()
+    data = daily_world.make(num_entities=20)
     scores = score(data)
-    for day, cutoff in enumerate(data.info.cutoffs):
-      changed = score(daily_world.relabel(data, cutoff))
-      same = scores.score == changed.score
-      self.assertTrue(np.all(same[scores.day <= day]))
-      if day + 1 < len(data.info.cutoffs):
-        self.assertFalse(np.all(same[scores.day > day]))
+    changed = score(daily_world.relabel(data, data.info.cutoffs[1]))
+    same = scores.score == changed.score
+    self.assertTrue(np.all(same[scores.day <= 1]))
+    self.assertFalse(np.all(same[scores.day > 1]))
 
   def test_only_the_latest_events_count(self):
     data = with_planted_levels()
     self.assertFalse(
         np.array_equal(score(data).score, score(data, max_events=2).score)
     )
+
 
 if __name__ == '__main__':
   absltest.main()

@@ -1,33 +1,57 @@
 import dataclasses
 import pathlib
+import shutil
+import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
 
+from experiments import variants
 from experiments.baselines import last_layer
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
+from limaml_jax import errors
 from limaml_jax.evaluation import metrics
+from limaml_jax.training import checkpoint
 from tests.experiments.baselines import daily_world
 
 
 class LastLayerTest(absltest.TestCase):
 
-  def setUp(self):
-    super().setUp()
-    self.workdir = pathlib.Path(self.create_tempdir().full_path)
-    self.data = daily_world.make(num_entities=60)
-    self.config = daily_world.make_config(
-        model__global_block__widths=(16,), outer_loop__num_epochs=4
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.workdir = pathlib.Path(tempfile.mkdtemp())
+    cls.addClassCleanup(shutil.rmtree, cls.workdir)
+    cls.data = daily_world.make(num_entities=40)
+    # Histories are for LiMAML: the network that is fitted has none.
+    cls.config = daily_world.make_config(
+        model__meta_block__kind='deep_sets',
+        model__global_block__widths=(16,),
+        outer_loop__num_epochs=4,
+        training__checkpoint_every=10,
+    )
+    # Trained once; what follows reads its checkpoints.
+    cls.scores = cls.score()
+
+  @classmethod
+  def score(cls, data=None, **settings):
+    return last_layer.score(
+        data or cls.data,
+        cls.config,
+        seed=0,
+        workdir=cls.workdir,
+        settings=dataclasses.replace(last_layer.Settings(), **settings),
     )
 
-  def score(self, data=None, **settings):
-    return last_layer.score(
-        data or self.data,
-        self.config,
-        seed=0,
-        workdir=self.workdir,
-        settings=dataclasses.replace(last_layer.Settings(), **settings),
+  def train(self):
+    """Returns the trained network, which is there already."""
+    return row_network.train(
+        self.data,
+        variants.apply(last_layer.VARIANT, self.config),
+        self.workdir / last_layer.VARIANT / 'seed_0',
+        lambda done, total: None,
     )
 
   def test_fits_the_taste_of_entities(self):
@@ -39,27 +63,21 @@ class LastLayerTest(absltest.TestCase):
 
   def test_learns_nothing_from_a_refresh_on(self):
     cutoff = self.data.info.cutoffs[1]
-    before = self.score()
     after = self.score(daily_world.relabel(self.data, cutoff))
-    same = before.score == after.score
-    self.assertTrue(np.all(same[before.day <= 1]))
-    self.assertFalse(np.all(same[before.day > 1]))
+    same = self.scores.score == after.score
+    self.assertTrue(np.all(same[after.day <= 1]))
+    self.assertFalse(np.all(same[after.day > 1]))
 
   def test_a_logit_is_linear_in_what_the_last_layer_reads(self):
-    config = dataclasses.replace(
-        self.config,
-        inner_loop=dataclasses.replace(self.config.inner_loop, num_steps=0),
-    )
-    state, assembly = row_network.train(
-        self.data, config, self.workdir, lambda done, total: None
-    )
-    network = row_network.RowNetwork(assembly, self.data.table, 'user')
+    state, assembly = self.train()
+    network = row_network.RowNetwork(assembly, 'user')
     entity = served_rows.owners(self.data)
     event = np.arange(entity.size)
-    inputs = network.last_inputs(state.params, entity, event)
+    rows = self.data.table, entity, event
+    inputs = network.last_inputs(state.params, *rows)
     self.assertEqual(inputs.shape, (event.size, 17))
     np.testing.assert_array_equal(inputs[:, 0], 1.0)
-    before = network.logits(state.params, entity, event)
+    before = network.logits(state.params, *rows)
     move = np.linspace(-1, 1, 16, dtype=np.float32)
     block = dict(state.params.global_block)
     block['last'] = block['last'] | {
@@ -67,10 +85,22 @@ class LastLayerTest(absltest.TestCase):
     }
     moved = state.params._replace(global_block=block)
     np.testing.assert_allclose(
-        network.logits(moved, entity, event),
-        before + inputs[:, 1:] @ move,
-        atol=1e-4,
+        network.logits(moved, *rows), before + inputs[:, 1:] @ move, atol=1e-4
     )
+
+  def test_the_network_is_the_best_that_was_judged(self):
+    run_dir = self.workdir / last_layer.VARIANT / 'seed_0'
+    steps = sorted(int(p.name) for p in (run_dir / 'checkpoints').iterdir())
+    self.assertGreater(len(steps), 1)
+    with mock.patch.object(checkpoint.Checkpoints, 'best_step', steps[0]):
+      state, _ = self.train()
+    self.assertEqual(int(state.step), steps[0])
+
+  def test_a_network_of_histories_is_refused(self):
+    with self.assertRaisesRegex(errors.InputError, "kind is 'deep_sets'"):
+      row_network.train(
+          self.data, self.config, self.workdir / 'x', lambda done, total: None
+      )
 
 
 if __name__ == '__main__':
