@@ -16,8 +16,8 @@ QUESTION = (
     ' data, and does it add to rates counted by hand?'
 )
 
-# Of experiments.baselines, each on the same rows under the same cutoffs.
-_OTHERS = ('trees', 'glmix', 'last_layer', 'daily_ids')
+# Of experiments.baselines.registry, each on the same rows under the same cutoffs.
+OTHERS = ('trees', 'glmix', 'last_layer', 'daily_ids')
 # Schemas with past rates as features: of items alone, and of the user, too.
 _RATES = {
     'kuairand': {'item rates': 'kuairand_rates',
@@ -38,7 +38,7 @@ _NO_BUDGET = 'Settings are not tuned on these data, those of no run.'
 def runs(config: config_lib.Config) -> list[run_lib.Run]:
   """Returns every baseline, and some of them with rates."""
   result = standard.of_variants(
-      *baselines.NAMES, *_OTHERS, *variants.TRAINED, variants.UNADAPTED
+      *baselines.NAMES, *OTHERS, *variants.TRAINED, variants.UNADAPTED
   )
   for name, schema in _RATES.get(config.data.schema, {}).items():
     result += [

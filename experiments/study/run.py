@@ -22,7 +22,7 @@ class Run(NamedTuple):
   Attributes:
     label: names it in tables; unique within a study.
     variant: one of `variants.TRAINED`, `unadapted`, `random`, a baseline that
-      counts, or a name of `experiments.baselines`.
+      counts, or a name of `experiments.baselines.registry`.
     settings: on top of the configuration, by dotted name; those of the data
       and the protocol among them.
     roles: of features whose role is not that of the schema, by name.

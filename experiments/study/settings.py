@@ -11,6 +11,7 @@ from ml_collections import config_dict
 from experiments import config_flag
 from experiments import pipeline
 from experiments import variants
+from experiments.baselines import registry
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -37,9 +38,10 @@ class Settings(NamedTuple):
     Raises:
       InputError: for a setting that does not exist.
     """
-    variant = run.variant if run.variant in variants.TRAINED else (
-        variants.LIMAML  # Of what is not trained, data and protocol matter.
-    )
+    # Of what takes the settings of no variant, data and protocol matter.
+    variant = registry.VARIANTS.get(run.variant, variants.LIMAML)
+    if run.variant in variants.TRAINED:
+      variant = run.variant
     config = variants.resolve(
         self.file, variant, {**self.given, **run.settings}
     )

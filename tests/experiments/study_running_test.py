@@ -2,14 +2,16 @@
 
 import pathlib
 import shutil
-import sys
 import tempfile
-import types
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
+from experiments import pipeline
+from experiments.baselines import registry
+from experiments.studies import baselines as baselines_study
 from experiments.study import datasets as datasets_lib
 from experiments.study import run as run_lib
 from experiments.study import running
@@ -17,6 +19,7 @@ from experiments.study import scorers
 from experiments.study import settings as settings_lib
 from experiments.study import training
 from limaml_jax import errors
+from limaml_jax.data.log import schema_file
 from limaml_jax.training import loop
 from tests.experiments import commands
 
@@ -149,8 +152,7 @@ class RunAllTest(absltest.TestCase):
       on_progress(1, 1)
       return scorers._random(data, seed)
 
-    registry = types.SimpleNamespace(REGISTRY={'dice': baseline})
-    with mock.patch.dict(sys.modules, {'experiments.baselines': registry}):
+    with mock.patch.dict(registry.REGISTRY, {'dice': baseline}):
       outcomes = self.run_all(
           run_lib.Run('dice', variant='dice'), seeds=(3,)
       )
@@ -228,22 +230,52 @@ class ByTimeTest(absltest.TestCase):
 
 class WithRolesTest(absltest.TestCase):
 
-  SCHEMA = (
-      'name = "x"\n\n[[features]]\nname = "a"\nrole = "meta"  # One.\n\n'
-      '[[features]]\nname = "b"\nrole = "global"\n'
-  )
-
   def test_changes_the_named_feature_alone(self):
-    text = datasets_lib.with_roles(self.SCHEMA, {'b': 'both'})
+    schema = schema_file.load(pipeline.schema_path('ml100k'))
+    changed = datasets_lib.with_roles(schema, {'genres': 'both'})
     self.assertEqual(
-        text, self.SCHEMA.replace('role = "global"', 'role = "both"')
+        [
+            (one.name, other.role)
+            for one, other in zip(
+                schema.features, changed.features, strict=True
+            )
+            if one != other
+        ],
+        [('genres', 'both')],
     )
-    self.assertEqual(datasets_lib.with_roles(self.SCHEMA, {}), self.SCHEMA)
+    self.assertEqual(datasets_lib.with_roles(schema, {}), schema)
 
   def test_refuses_an_unknown_feature_or_role(self):
-    for roles in ({'x': 'meta'}, {'a': 'local'}):
-      with self.assertRaises(errors.InputError):
-        datasets_lib.with_roles(self.SCHEMA, roles)
+    schema = schema_file.load(pipeline.schema_path('ml100k'))
+    for roles in ({'x': 'meta'}, {'genres': 'local'}):
+      with self.assertRaisesRegex(errors.InputError, 'mend the study'):
+        datasets_lib.with_roles(schema, roles)
+
+
+class DatasetsTest(absltest.TestCase):
+
+  def test_a_schema_on_a_base_is_prepared_and_known_by_its_contents(self):
+    directory = pathlib.Path(self.create_tempdir().full_path)
+    commands.write_log(directory / 'raw')
+    base, schema = directory / 'base.toml', directory / 'rates.toml'
+    base.write_text(pipeline.schema_path('ml100k').read_text())
+    schema.write_text(
+        'base = "base.toml"\n[[features]]\nname = "item_rate"\n'
+        'kind = "past_rate"\nrole = "global"\nof = ["item_id"]\n'
+    )
+    datasets = datasets_lib.Datasets(directory, directory / 'raw')
+    settings = settings_lib.load('ml100k', {'data.schema': str(schema)})
+    config = settings.resolve(_LIMAML)
+    data = datasets.get(config, {'genres': 'both'})
+    roles = {spec.name: spec.role for spec in data.info.features}
+    self.assertEqual(roles['genres'], 'both')
+    self.assertEqual(roles['item_rate'], 'global')
+    self.assertIs(datasets.get(config, {'genres': 'both'}), data)
+    base.write_text(
+        base.read_text().replace('name = "genres"', 'name = "kinds"')
+    )
+    other = datasets.get(config, {'kinds': 'both'})
+    self.assertNotEqual(other.directory, data.directory)
 
   def test_without_raw_files_only_what_is_prepared_is_found(self):
     directory = pathlib.Path(self.create_tempdir().full_path)
@@ -253,7 +285,7 @@ class WithRolesTest(absltest.TestCase):
       datasets_lib.Datasets(directory, None).get(config, {})
 
 
-class SettingsTest(absltest.TestCase):
+class SettingsTest(parameterized.TestCase):
 
   def test_a_run_beats_the_command_line_and_that_the_file(self):
     given = {'inner_loop.num_steps': 7, 'outer_loop.num_epochs': 9}
@@ -264,6 +296,27 @@ class SettingsTest(absltest.TestCase):
     self.assertEqual(config.outer_loop.num_epochs, 9)
     self.assertEqual(config.outer_loop.weight_decay, 0.01)  # Tuned: limaml.
     self.assertEqual(config.training.seed, 5)
+
+  @parameterized.parameters(
+      ('daily_ids', 'wide_deep_id'),
+      ('last_layer', 'global'),
+      ('trees', 'limaml'),
+      ('unadapted', 'limaml'),
+  )
+  def test_a_baseline_takes_the_settings_it_was_tuned_with(
+      self, name, variant
+  ):
+    settings = settings_lib.load('kuairand', {})
+    one, other = (
+        settings.resolve(run_lib.Run('', variant=v)) for v in (name, variant)
+    )
+    self.assertEqual(one, other)
+    limaml = settings.resolve(run_lib.Run(''))
+    self.assertEqual(one == limaml, variant == 'limaml')
+
+  def test_every_other_of_the_baselines_is_there(self):
+    for name in baselines_study.OTHERS:
+      self.assertIs(scorers.find_baseline(name), registry.REGISTRY[name])
 
   def test_an_unknown_configuration_is_refused(self):
     with self.assertRaisesRegex(errors.InputError, 'choose one of .*kuairand'):
