@@ -57,7 +57,8 @@ class Datasets:
       self._prepare(config, schema, directory)
       self._loaded[key] = pipeline.load(directory)
       if key not in self._leaks:
-        self._leaks[key] = detector.find_leaks(self._loaded[key])
+        past = [f.name for f in schema.features if f.is_past]
+        self._leaks[key] = detector.find_leaks(self._loaded[key], past)
       for stale in list(self._loaded)[:-_KEPT]:
         del self._loaded[stale]
     return self._loaded[key]

@@ -150,7 +150,12 @@ class FindLeaksTest(parameterized.TestCase):
   def test_a_feature_that_knows_nothing(self, kind, make):
     self.assertEmpty(self.find(kind, make(_NOISE[0])))
 
-  def find(self, kind, values):
+  def test_a_feature_made_of_earlier_events_may_tell(self):
+    values = _LABEL.astype(np.float32)
+    self.assertEmpty(self.find('numeric', values, past=['f']))
+    self.assertNotEmpty(self.find('numeric', values, past=['g']))
+
+  def find(self, kind, values, past=()):
     make = feature_types.FeatureSpec
     info = types.SimpleNamespace(
         name='made up',
@@ -167,7 +172,8 @@ class FindLeaksTest(parameterized.TestCase):
         entity_features={'user': np.arange(60)},
         event_features={'f': values},
     )
-    return detector.find_leaks(types.SimpleNamespace(info=info, table=table))
+    data = types.SimpleNamespace(info=info, table=table)
+    return detector.find_leaks(data, past)
 
 
 if __name__ == '__main__':

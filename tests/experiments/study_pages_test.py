@@ -10,7 +10,6 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments.study import detector
 from experiments.study import page as page_lib
 from experiments.study import results as results_lib
 from experiments.study import run as run_lib
@@ -117,16 +116,22 @@ class StudyTest(parameterized.TestCase):
     self.assertIn('random', [run.variant for run in runs])
     labels = [run.label for run in runs]
     self.assertLen(set(labels), len(labels))
-    kinds = ('transformer', 'deep_sets')
     for run in runs:
-      if run.settings.get('model.meta_block.kind') not in kinds:
-        settings.resolve(run)
+      settings.resolve(run)
 
-  @parameterized.parameters(*_NAMES)
-  def test_made_up_scores_are_not_degenerate(self, name):
-    study, config = load(name)
-    _, outcomes = make_results(study, config)
-    self.assertEmpty(detector.find(outcomes))
+  @parameterized.parameters(
+      ('kuairand', 4.0, 0.5), ('kuairand_rates', 4.0, 0.5), ('ml100k', 6.0, 0.5)
+  )
+  def test_meta_blocks_have_the_rate_of_their_sort(self, data, mlp, deep_sets):
+    study, config = load('meta_blocks', data)
+    rates = {
+        run.label: run.settings.get('inner_loop.learning_rate')
+        for run in study.runs(config)
+    }
+    self.assertEqual(rates['mlp'], mlp)
+    self.assertEqual(rates['id_embedding'], mlp)
+    self.assertEqual(rates['deep_sets'], deep_sets)
+    self.assertEqual(rates['transformer'], deep_sets)
 
   @parameterized.parameters('refresh', 'transfer')
   def test_moving_cutoffs_needs_common_ones(self, name):
