@@ -19,6 +19,10 @@ QUESTION = (
 _AGES = (1, 2, 3, 5, 7)  # Days.
 _INTERVALS = {'hour': 1, 'day': 24, 'week': 168}
 _FRESH = 'fresh'
+_ONCE = (
+    'An interval as long as the test window, or longer, is one refresh at its'
+    ' start, which nothing repeats.'
+)
 _USER, _GLOBAL, _BOTH = 'user part', 'global part', 'both parts'
 
 
@@ -77,7 +81,10 @@ def page(results: results_lib.Results) -> page_lib.Page:
   )
   return page_lib.Page(
       _answer(results, lost),
-      [by_age, tables.quality(results, 'All runs', reference=_FRESH)],
+      [
+          by_age,
+          tables.quality(results, 'All runs', reference=_FRESH, note=_ONCE),
+      ],
       [
           page_lib.Drawing('age', title, svg, 'Paired on the same rows.'),
           _interval_drawing(results),
@@ -120,7 +127,7 @@ def _interval_drawing(results) -> page_lib.Drawing:
   )
   return page_lib.Drawing(
       'interval', 'Gain by refresh interval', svg,
-      'The network is the same; only embeddings are made anew.',
+      f'The network is the same; only embeddings are made anew. {_ONCE}',
   )
 
 
