@@ -15,6 +15,7 @@ from experiments.study import results as results_lib
 from experiments.study import run as run_lib
 from experiments.study import settings as settings_lib
 from experiments.study import statistics
+from experiments.study import tables
 from limaml_jax import errors
 from limaml_jax.evaluation import scores as scores_lib
 
@@ -104,9 +105,16 @@ class StudyTest(parameterized.TestCase):
     for run in [*runs[:4], runs[-2]]:
       results, _ = make_results(study, config, failed=[run.label])
       try:
-        study.page(results)
+        page = study.page(results)
       except errors.InputError as error:
         self.assertIn('broken', str(error))
+        continue
+      self.assertEndsWith(page.answer, '.')
+      self.assertNotEmpty(page.tables)
+      for row in (row for table in page.tables for row in table.rows):
+        self.assertNotIn('nan', ' '.join(row))
+        if row[0] == run.label:
+          self.assertContainsSubset(row[1:], ['failed', tables.UNDEFINED])
 
   @parameterized.parameters(*_NAMES)
   def test_carries_a_random_control_and_settings_that_exist(self, name):

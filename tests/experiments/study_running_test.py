@@ -6,20 +6,18 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
-from absl.testing import parameterized
 import numpy as np
 
-from experiments import pipeline
 from experiments.baselines import registry
-from experiments.studies import baselines as baselines_study
 from experiments.study import datasets as datasets_lib
+from experiments.study import detector
 from experiments.study import run as run_lib
 from experiments.study import running
 from experiments.study import scorers
 from experiments.study import settings as settings_lib
 from experiments.study import training
+from experiments.study import writing
 from limaml_jax import errors
-from limaml_jax.data.log import schema_file
 from limaml_jax.training import loop
 from tests.experiments import commands
 
@@ -50,6 +48,7 @@ class RunAllTest(absltest.TestCase):
     cls.workdir = cls.dir / 'studies'
     # Trained once for all tests, as studies share it.
     cls.first = cls.run_all(cls, _LIMAML, _UNADAPTED, _RANDOM, _PRIOR)
+    cls.trained = list((cls.workdir / 'trained').iterdir())
 
   def run_all(self, *runs, seeds=(0,), workdir=None, given=None):
     workdir = workdir or self.workdir
@@ -71,8 +70,7 @@ class RunAllTest(absltest.TestCase):
         )
 
   def test_unadapted_is_the_checkpoint_of_limaml(self):
-    trained = [p.name for p in (self.workdir / 'trained').iterdir()]
-    self.assertLen(trained, 1)
+    self.assertLen(self.trained, 1)
     one, other = (
         self.first[name][0].scores.score for name in ('limaml', 'unadapted')
     )
@@ -161,6 +159,28 @@ class RunAllTest(absltest.TestCase):
     self.assertEqual(seen['config'].training.seed, 3)
     self.assertStartsWith(str(seen['workdir']), str(self.workdir))
 
+  def test_runs_that_are_the_same_get_no_table(self):
+    # Without inner steps LiMAML is its own unadapted self.
+    outcomes = self.run_all(
+        _LIMAML, _UNADAPTED, _RANDOM, given={'inner_loop.num_steps': 0}
+    )
+    refused = detector.find(outcomes)
+    self.assertLen(refused, 1)
+    self.assertIn('limaml and unadapted give identical scores', refused[0])
+    facts = {
+        'title': 'T', 'question': 'Q?', 'command': 'c', 'seeds': [0],
+        'dataset': 'd', 'protocol': 'p', 'window': 'w', 'refused': refused,
+    }  # fmt: skip
+    directory = self.dir / 'degenerate' / 'x'
+    written = writing.write(directory, facts, outcomes, None)
+    self.assertEqual(writing.read_all(directory.parent), {directory: written})
+    self.assertEmpty(written['tables'])
+    self.assertLen(written['runs'], 3)
+    self.assertIsNotNone(written['runs'][0]['gauc_by_refresh'])
+    page = (directory / writing.PAGE_FILE).read_text()
+    self.assertIn('No table', page)
+    self.assertIn('identical scores', page)
+
   def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self):
     # Meta features of the entity alone: nothing is pooled, so both agree.
     outcomes = self.run_all(
@@ -226,101 +246,6 @@ class ByTimeTest(absltest.TestCase):
     self.assertTrue(
         (old.age_seconds >= fresh.age_seconds)[present].all()
     )
-
-
-class WithRolesTest(absltest.TestCase):
-
-  def test_changes_the_named_feature_alone(self):
-    schema = schema_file.load(pipeline.schema_path('ml100k'))
-    changed = datasets_lib.with_roles(schema, {'genres': 'both'})
-    self.assertEqual(
-        [
-            (one.name, other.role)
-            for one, other in zip(
-                schema.features, changed.features, strict=True
-            )
-            if one != other
-        ],
-        [('genres', 'both')],
-    )
-    self.assertEqual(datasets_lib.with_roles(schema, {}), schema)
-
-  def test_refuses_an_unknown_feature_or_role(self):
-    schema = schema_file.load(pipeline.schema_path('ml100k'))
-    for roles in ({'x': 'meta'}, {'genres': 'local'}):
-      with self.assertRaisesRegex(errors.InputError, 'mend the study'):
-        datasets_lib.with_roles(schema, roles)
-
-
-class DatasetsTest(absltest.TestCase):
-
-  def test_a_schema_on_a_base_is_prepared_and_known_by_its_contents(self):
-    directory = pathlib.Path(self.create_tempdir().full_path)
-    commands.write_log(directory / 'raw')
-    base, schema = directory / 'base.toml', directory / 'rates.toml'
-    base.write_text(pipeline.schema_path('ml100k').read_text())
-    schema.write_text(
-        'base = "base.toml"\n[[features]]\nname = "item_rate"\n'
-        'kind = "past_rate"\nrole = "global"\nof = ["item_id"]\n'
-    )
-    datasets = datasets_lib.Datasets(directory, directory / 'raw')
-    settings = settings_lib.load('ml100k', {'data.schema': str(schema)})
-    config = settings.resolve(_LIMAML)
-    data = datasets.get(config, {'genres': 'both'})
-    roles = {spec.name: spec.role for spec in data.info.features}
-    self.assertEqual(roles['genres'], 'both')
-    self.assertEqual(roles['item_rate'], 'global')
-    self.assertIs(datasets.get(config, {'genres': 'both'}), data)
-    base.write_text(
-        base.read_text().replace('name = "genres"', 'name = "kinds"')
-    )
-    other = datasets.get(config, {'kinds': 'both'})
-    self.assertNotEqual(other.directory, data.directory)
-
-  def test_without_raw_files_only_what_is_prepared_is_found(self):
-    directory = pathlib.Path(self.create_tempdir().full_path)
-    settings = settings_lib.load('ml100k', {})
-    config = settings.resolve(_LIMAML)
-    with self.assertRaisesRegex(errors.InputError, 'pass --data_dir'):
-      datasets_lib.Datasets(directory, None).get(config, {})
-
-
-class SettingsTest(parameterized.TestCase):
-
-  def test_a_run_beats_the_command_line_and_that_the_file(self):
-    given = {'inner_loop.num_steps': 7, 'outer_loop.num_epochs': 9}
-    settings = settings_lib.load('kuairand', given)
-    run = _LIMAML._replace(settings={'inner_loop.num_steps': 3})
-    config = settings.resolve(run, seed=5)
-    self.assertEqual(config.inner_loop.num_steps, 3)
-    self.assertEqual(config.outer_loop.num_epochs, 9)
-    self.assertEqual(config.outer_loop.weight_decay, 0.01)  # Tuned: limaml.
-    self.assertEqual(config.training.seed, 5)
-
-  @parameterized.parameters(
-      ('daily_ids', 'wide_deep_id'),
-      ('last_layer', 'global'),
-      ('trees', 'limaml'),
-      ('unadapted', 'limaml'),
-  )
-  def test_a_baseline_takes_the_settings_it_was_tuned_with(
-      self, name, variant
-  ):
-    settings = settings_lib.load('kuairand', {})
-    one, other = (
-        settings.resolve(run_lib.Run('', variant=v)) for v in (name, variant)
-    )
-    self.assertEqual(one, other)
-    limaml = settings.resolve(run_lib.Run(''))
-    self.assertEqual(one == limaml, variant == 'limaml')
-
-  def test_every_other_of_the_baselines_is_there(self):
-    for name in baselines_study.OTHERS:
-      self.assertIs(scorers.find_baseline(name), registry.REGISTRY[name])
-
-  def test_an_unknown_configuration_is_refused(self):
-    with self.assertRaisesRegex(errors.InputError, 'choose one of .*kuairand'):
-      settings_lib.load('kuairant', {})
 
 
 if __name__ == '__main__':
