@@ -72,10 +72,11 @@ def page(results: results_lib.Results) -> page_lib.Page:
   for label in known:
     entities = results.fact(label, 'refresh_entities') or 1.0
     seconds = results.fact(label, 'refresh_seconds') or 0.0
+    trained = results.fact(label, 'train_seconds')
     rows.append([
         label,
         tables.with_interval(results.whole.figure(label)),
-        f'{results.fact(label, "train_seconds") or 0.0:.1f}',
+        tables.UNDEFINED if trained is None else f'{trained:.1f}',
         f'{1e6 * seconds / entities:.1f}',
         f'{(results.fact(label, "refresh_flops") or 0.0) / entities / 1e6:.2f}',
     ])

@@ -40,10 +40,12 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
             label=_label(_BOTH, days), options={**trained.options, **delay}
         ),
     ]
+  distinct = standard.distinct_intervals(config, list(_INTERVALS.values()))
   result += [
       run_lib.Run(f'every {name}', options={'hours': hours})
       for name, hours in _INTERVALS.items()
-      if hours != config.protocol.refresh_hours  # That one is `fresh`.
+      if hours in distinct
+      and hours != config.protocol.refresh_hours  # That one is `fresh`.
   ]
   unadapted = run_lib.Run(variants.UNADAPTED, variant=variants.UNADAPTED)
   return [*result, unadapted, standard.CONTROL]

@@ -44,7 +44,10 @@ def find(outcomes: Outcomes) -> list[str]:
       outcomes.items(), 2
   ):
     for first, second in zip(parts, others, strict=False):
-      if first.key != second.key and _same(first, second):
+      may_equal = first.run.may_equal or second.run.may_equal
+      if first.key == second.key or may_equal:
+        continue
+      if _same(first, second):
         reasons.append(
             f'{one} and {other} give identical scores under seed {first.seed}:'
             ' what tells them apart has no effect'

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 
 from experiments import pipeline
+from limaml_jax import errors
 from limaml_jax.data import episodes
+from limaml_jax.data import recency
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.meta import inner_loop
@@ -38,8 +40,18 @@ def score(
   Returns:
     Scores, and facts: `weights_bytes` and `embedding_bytes` that one entity
     takes in float32.
+
+  Raises:
+    InputError: for a meta block that reads a history, whose embedding is of no
+      row.
   """
   served = pipeline.restore(data, run_dir, store=run_dir / 'no_store')
+  block = served.config.model.meta_block
+  if block.reads_history:
+    raise errors.InputError(
+        f'model.meta_block.kind: is {block.kind}, which reads the labels of'
+        ' rows; scorer per_row is for mlp and id_embedding'
+    )
   rows = replay.test_rows(data.table, data.info)
   index, first = _plan(data, served, rows)
   score_tasks = _make_score_tasks(served)
@@ -152,6 +164,7 @@ def _score_chunk(data, served, part, score_tasks) -> np.ndarray:
       num_support=served.config.episodes.support_buckets[-1],
       num_query=_NUM_QUERY,
       weights=np.ones(_NUM_TASKS),
+      half_lives=recency.half_lives(served.config.episodes),
   )
   scores = score_tasks(served.params, episode.support, episode.query)
   return np.asarray(jax.device_get(scores), np.float64)

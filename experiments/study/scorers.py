@@ -25,7 +25,7 @@ from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 
-Facts = dict[str, float]
+Facts = dict[str, float | None]
 # (dataset, run directory, options, progress) -> scores and facts.
 Scorer = Callable[
     [pipeline.Dataset, pathlib.Path, Mapping[str, Any], pipeline.OnProgress],

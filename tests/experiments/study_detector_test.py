@@ -70,6 +70,13 @@ class FindTest(parameterized.TestCase):
         make_outcome('b', _NOISE[0], key='same'),
     ))
 
+  def test_a_run_that_may_equal_another(self):
+    capped = make_outcome('b', _NOISE[0])
+    run = capped.run._replace(may_equal=True)
+    self.assertEmpty(
+        find(make_outcome('a', _NOISE[0]), capped._replace(run=run))
+    )
+
   def test_seeds_that_make_no_difference_to_a_network(self):
     self.assert_refused(
         'seeds 0 and 1 give identical',

@@ -6,6 +6,7 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
 from experiments.baselines import registry
@@ -37,7 +38,7 @@ _RANDOM = run_lib.Run('random', variant='random')
 _PRIOR = run_lib.Run('item_prior', variant='item_prior')
 
 
-class RunAllTest(absltest.TestCase):
+class RunAllTest(parameterized.TestCase):
 
   @classmethod
   def setUpClass(cls):
@@ -80,6 +81,21 @@ class RunAllTest(absltest.TestCase):
     facts = self.first['limaml'][0].facts
     self.assertGreater(facts['num_steps'], 2)
     self.assertGreater(facts['train_seconds'], 0)
+
+  def test_facts_of_what_an_earlier_call_trained(self):
+    (run_dir,) = self.trained
+    path = run_dir / training._FACTS_FILE
+    kept = path.read_text()
+    path.unlink()
+    config = settings_lib.load('ml100k', _SMALL).resolve(_LIMAML, 0)
+    data = datasets_lib.Datasets(self.workdir, None).get(config, {})
+    _, facts = training.train(
+        config, data, self.workdir, lambda done, total: None
+    )
+    path.write_text(kept)
+    expected = self.first['limaml'][0].facts
+    self.assertEqual(facts['num_steps'], expected['num_steps'])
+    self.assertIsNone(facts['train_seconds'])
 
   def test_what_is_finished_is_neither_trained_nor_scored_again(self):
     with (
@@ -181,10 +197,14 @@ class RunAllTest(absltest.TestCase):
     self.assertIn('No table', page)
     self.assertIn('identical scores', page)
 
-  def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self):
+  @parameterized.parameters(
+      {}, {'episodes.support_half_life_events': 1.0}
+  )
+  def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self, **given):
     # Meta features of the entity alone: nothing is pooled, so both agree.
     outcomes = self.run_all(
-        _LIMAML, _LIMAML._replace(label='weights', scorer='per_row')
+        _LIMAML, _LIMAML._replace(label='weights', scorer='per_row'),
+        given=given,
     )
     stored, weights = (
         outcomes[name][0].scores for name in ('limaml', 'weights')
@@ -194,6 +214,11 @@ class RunAllTest(absltest.TestCase):
     facts = outcomes['weights'][0].facts
     self.assertEqual(facts['embedding_bytes'], 16)
     self.assertGreater(facts['weights_bytes'], 16)
+
+  def test_rows_by_weights_are_refused_for_a_history(self):
+    block = {'model.meta_block.kind': 'deep_sets'}
+    run = _LIMAML._replace(settings=block, scorer='per_row')
+    self.assertIn('per_row is for mlp', self.run_all(run)['limaml'][0].reason)
 
   def test_cost_counts_what_a_refresh_takes(self):
     costed = _LIMAML._replace(label='cost', options={'cost': True})
