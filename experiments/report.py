@@ -13,8 +13,8 @@ from absl import flags
 
 from experiments import binary
 from experiments import pipeline
-from experiments.study import page
 from experiments.study import writing
+from limaml_jax.evaluation import document
 
 flags.adopt_module_key_flags(binary)
 
@@ -39,7 +39,7 @@ def main() -> None:
   sections = [writing.render(*pair) for pair in studies.items()]
   body = f'<h1>{_TITLE}</h1>\n<ul>{contents}</ul>\n' + '\n'.join(sections)
   output = pathlib.Path(_OUTPUT.value or workdir / _REPORT_FILE)
-  pipeline.write_text(output, page.document(_TITLE, body))
+  pipeline.write_text(output, document.render(_TITLE, body))
   print(f'{output}: {len(studies)} studies')
 
 

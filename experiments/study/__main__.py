@@ -37,7 +37,10 @@ _DATA = flags.DEFINE_string(
     'data', None, 'A configuration, e.g. kuairand, or its path.', required=True
 )
 _DATA_DIR = flags.DEFINE_string(
-    'data_dir', None, 'Directory of raw files; not needed once prepared.'
+    'data_dir',
+    None,
+    'Directory of raw files; needed until all datasets of the study are'
+    ' prepared in the workdir.',
 )
 _SEEDS = flags.DEFINE_integer(
     'seeds', 5, 'Each run is repeated with seeds 0, 1, ...', lower_bound=1

@@ -71,8 +71,9 @@ class Datasets:
     if self._data_dir is None:
       if not directory.exists():
         raise errors.InputError(
-            f'{directory}: not prepared; pass --data_dir, the folder of the '
-            'raw files'
+            f'{directory}: {schema.name} is not prepared here under these '
+            'settings; pass --data_dir, the folder of its raw files, which '
+            'later calls with this workdir do without'
         )
       return
     with progress.bar('prepare') as update:

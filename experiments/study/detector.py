@@ -65,7 +65,7 @@ def find_leaks(
     past: features made of earlier events, which may tell as much as they can.
   """
   table, info = data.table, data.info
-  owners = np.repeat(np.arange(len(table.entity_keys)), np.diff(table.offsets))
+  owners = dataset.event_owners(table)
   reasons = []
   for spec in info.features:
     if spec.name in (info.entity_feature, info.item_feature, *past):

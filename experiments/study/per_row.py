@@ -19,7 +19,6 @@ from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.meta import inner_loop
 from limaml_jax.meta import task_loss
-from limaml_jax.store import lookup
 
 _NUM_QUERY = 8  # Rows of an entity that are scored at once.
 _NUM_TASKS = 512
@@ -65,16 +64,7 @@ def score(
       begin = first[start + task]
       result[begin : begin + size] = scores[task, :size]
     on_progress(min(start + _NUM_TASKS, first.size), first.size)
-  num_rows = rows.event.size
-  scored = scores_lib.Scores(
-      entity=rows.entity,
-      day=rows.day,
-      label=data.table.labels[rows.event],
-      score=result,
-      support_size=rows.support_size,
-      age_seconds=np.full(num_rows, -1),
-      status=np.full(num_rows, int(lookup.Status.PRESENT)),
-  )
+  scored = replay.unserved_scores(data.table, rows, result)
   by_day = np.argsort(rows.day, kind='stable')
   return scores_lib.select(scored, by_day), stored_bytes(served)
 

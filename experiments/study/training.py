@@ -10,8 +10,6 @@ from experiments import pipeline
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
-from limaml_jax.data import dataset
-from limaml_jax.training import loop
 
 _TRAINED_DIR = 'trained'
 _FACTS_FILE = 'training_facts.json'
@@ -57,10 +55,7 @@ def train(
     ticks.append(time.perf_counter())
     on_progress(done, num_steps)
 
-  state = loop.train(
-      config, data.table, data.info, run_dir, on_progress=tick
-  )
-  dataset.copy_encoding(data.directory, run_dir / pipeline.ENCODING_DIR)
+  state = pipeline.train(config, data, run_dir, on_progress=tick)
   num_steps, seconds = int(state.step), _seconds_per_step(ticks)
   facts = {
       'num_steps': float(num_steps),

@@ -18,6 +18,7 @@ from experiments.study import page as page_lib
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax.evaluation import document
 from limaml_jax.evaluation import summary as summary_lib
 
 STUDY_FILE = 'study.json'
@@ -84,7 +85,7 @@ def write(
     pipeline.write_text(directory / f'{figure.name}.svg', figure.svg)
   pipeline.write_text(directory / TABLE_FILE, page_lib.markdown(study))
   pipeline.write_text(directory / STUDY_FILE, json.dumps(study, indent=2))
-  text = page_lib.document(study['title'], render(directory, study))
+  text = document.render(study['title'], render(directory, study))
   pipeline.write_text(directory / PAGE_FILE, text)
   return study
 

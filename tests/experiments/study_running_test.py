@@ -145,7 +145,7 @@ class RunAllTest(parameterized.TestCase):
     other = _LIMAML._replace(
         label='fast', settings={'inner_loop.learning_rate': 9.0}
     )
-    with mock.patch.object(training.loop, 'train', side_effect=fail):
+    with mock.patch.object(loop, 'train', side_effect=fail):
       outcomes = self.run_all(
           other,
           run_lib.Run('nobody', variant='nobody'),

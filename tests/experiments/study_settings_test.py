@@ -73,7 +73,8 @@ class DatasetsTest(absltest.TestCase):
     directory = pathlib.Path(self.create_tempdir().full_path)
     settings = settings_lib.load('ml100k', {})
     config = settings.resolve(_RUN)
-    with self.assertRaisesRegex(errors.InputError, 'pass --data_dir'):
+    message = 'ml100k is not prepared.*pass --data_dir'
+    with self.assertRaisesRegex(errors.InputError, message):
       datasets_lib.Datasets(directory, None).get(config, {})
 
 
