@@ -28,7 +28,7 @@ def score(
     data: pipeline.Dataset,
     run_dir: pathlib.Path,
     on_progress: pipeline.OnProgress,
-) -> tuple[scores_lib.Scores, dict[str, float]]:
+) -> tuple[scores_lib.Scores, dict[str, float | None]]:
   """Scores the test rows of a trained run.
 
   Args:
@@ -69,7 +69,7 @@ def score(
   return scores_lib.select(scored, by_day), stored_bytes(served)
 
 
-def stored_bytes(served: pipeline.Served) -> dict[str, float]:
+def stored_bytes(served: pipeline.Served) -> dict[str, float | None]:
   """Returns the bytes of one entity in float32, by what is kept of it."""
   leaves = jax.tree.leaves(served.params.meta_block)
   size = served.config.model.meta_block.embedding_size

@@ -161,7 +161,7 @@ def _serve(
     )
   finally:
     shutil.rmtree(store)
-  facts = {}
+  facts: Facts = {}
   if options.get('cost'):
     facts = cost.measure(data, served, schedule)
   return _skip(scores, options.get('skip', 0)), facts
