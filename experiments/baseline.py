@@ -25,7 +25,6 @@ from experiments import variants
 from experiments.baselines import registry
 from experiments.baselines import tuning
 from limaml_jax import errors
-from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 
@@ -87,12 +86,10 @@ def _search(name, data, config, workdir) -> None:
       scores = tuning.SEARCHED[name](
           data, config, seed=_SEED.value, workdir=workdir, settings=settings
       )
-      columns = (scores.score, scores.label)
-      trials.append((
-          metrics.RocAuc.from_scores(*columns).compute() or 0.0,
-          metrics.Gauc.from_scores(*columns, scores.entity).compute() or 0.0,
-          settings,
-      ))
+      quality = summary_lib.quality(scores)
+      trials.append(
+          (quality['roc_auc'] or 0.0, quality['gauc'] or 0.0, settings)
+      )
       update(done + 1, len(tuning.trials(name)))
   for roc_auc, gauc, settings in sorted(trials, key=lambda t: -t[0]):
     table.add_row(f'{roc_auc:.4f}', f'{gauc:.4f}', str(settings))

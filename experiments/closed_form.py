@@ -1,13 +1,9 @@
 """Baselines that count instead of training: item prior and user bias."""
 
-import numpy as np
-
 from experiments import pipeline
-from limaml_jax.data import dataset
 from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
-from limaml_jax.store import lookup
 
 # What `search --variant=closed_form` chose on the validation days of kuairand.
 ITEM_STRENGTH = 20.0
@@ -52,21 +48,6 @@ def score(
   of_rows = items[rows.event]
   user_bias = baselines.user_bias_scores(prior, of_rows, offsets)
   return {
-      baselines.ITEM_PRIOR: _as_scores(table, rows, prior[of_rows]),
-      baselines.USER_BIAS: _as_scores(table, rows, user_bias),
+      baselines.ITEM_PRIOR: replay.unserved_scores(table, rows, prior[of_rows]),
+      baselines.USER_BIAS: replay.unserved_scores(table, rows, user_bias),
   }
-
-
-def _as_scores(
-    table: dataset.TaskTable, rows: replay.TestRows, score: np.ndarray
-) -> scores_lib.Scores:
-  num_rows = rows.event.size
-  return scores_lib.Scores(
-      entity=rows.entity,
-      day=rows.day,
-      label=table.labels[rows.event],
-      score=score,
-      support_size=rows.support_size,
-      age_seconds=np.full(num_rows, -1),
-      status=np.full(num_rows, int(lookup.Status.PRESENT)),
-  )

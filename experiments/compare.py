@@ -32,7 +32,6 @@ from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.evaluation import tables
 from limaml_jax.training import checkpoint
-from limaml_jax.training import loop
 from limaml_jax.training import writers
 
 flags.adopt_module_key_flags(binary)
@@ -134,8 +133,7 @@ def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
         clock.stage(f'train {name}', f'seed {seed}'),
         progress.bar(f'train {name}, seed {seed}') as update,
     ):
-      loop.train(config, data.table, data.info, run_dir, on_progress=update)
-      dataset.copy_encoding(data.directory, run_dir / pipeline.ENCODING_DIR)
+      pipeline.train(config, data, run_dir, on_progress=update)
   return _serve(data, workdir, name, seed, clock, adapt=True)
 
 

@@ -27,7 +27,9 @@ from limaml_jax.store import lookup
 from limaml_jax.store import snapshot
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
+from limaml_jax.training import loop
 from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import state as state_lib
 
 SCHEMAS = pathlib.Path(__file__).parent / 'schemas'
 STORE_DIR = 'store'
@@ -111,6 +113,25 @@ def entity_features(data: Dataset) -> types.HostFeatures:
       values[has_none] = episodes.unknown(values)
       features[spec.name] = values
   return features
+
+
+def train(
+    config: config_lib.Config,
+    data: Dataset,
+    workdir: pathlib.Path,
+    **options: Any,
+) -> state_lib.TrainState:
+  """Trains a run, or resumes it, and keeps the encoding that it reads.
+
+  Args:
+    config: of the run.
+    data: its dataset.
+    workdir: of the run.
+    **options: of `loop.train`, such as `on_progress`.
+  """
+  state = loop.train(config, data.table, data.info, workdir, **options)
+  dataset.copy_encoding(data.directory, workdir / ENCODING_DIR)
+  return state
 
 
 class Served(NamedTuple):

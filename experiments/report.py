@@ -13,9 +13,8 @@ from absl import flags
 
 from experiments import binary
 from experiments import pipeline
-from experiments.study import page
 from experiments.study import writing
-from limaml_jax import errors
+from limaml_jax.evaluation import document
 
 flags.adopt_module_key_flags(binary)
 
@@ -30,13 +29,7 @@ _REPORT_FILE = 'report.html'
 def main() -> None:
   """Writes the report."""
   workdir = pathlib.Path(_WORKDIR.value)
-  found = sorted(workdir.glob(f'*/{writing.STUDY_FILE}'))
-  if not found:
-    raise errors.InputError(
-        f'--workdir={workdir}: holds no study; run `python -m'
-        ' experiments.study` first'
-    )
-  studies = {path.parent: writing.read(path.parent) for path in found}
+  studies = writing.read_all(workdir)
   contents = ''.join(
       f'<li><a href="#{html.escape(study["id"])}">'
       f'{html.escape(study["title"])}</a>: '
@@ -46,7 +39,7 @@ def main() -> None:
   sections = [writing.render(*pair) for pair in studies.items()]
   body = f'<h1>{_TITLE}</h1>\n<ul>{contents}</ul>\n' + '\n'.join(sections)
   output = pathlib.Path(_OUTPUT.value or workdir / _REPORT_FILE)
-  pipeline.write_text(output, page.document(_TITLE, body))
+  pipeline.write_text(output, document.render(_TITLE, body))
   print(f'{output}: {len(studies)} studies')
 
 

@@ -27,8 +27,8 @@ from experiments import variants
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax.evaluation import baselines
-from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
+from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.training import loop
 
 flags.adopt_module_key_flags(binary)
@@ -145,11 +145,11 @@ def _judge(
 
 
 def _quality(scores: scores_lib.Scores) -> dict[str, float | None]:
-  columns = (scores.score, scores.label)
+  quality = summary_lib.quality(scores)
   return {
-      'roc_auc': metrics.RocAuc.from_scores(*columns).compute(),
-      'gauc': metrics.Gauc.from_scores(*columns, scores.entity).compute(),
-      'log_loss': metrics.LogLoss.from_scores(*columns).compute(),
+      'roc_auc': quality['roc_auc'],
+      'gauc': quality['gauc'],
+      'log_loss': quality['log_loss'],
   }
 
 

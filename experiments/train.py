@@ -14,9 +14,7 @@ from experiments import config_flag
 from experiments import pipeline
 from experiments import progress
 from experiments import variants
-from limaml_jax.data import dataset
 from limaml_jax.meta import outer_loop
-from limaml_jax.training import loop
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -48,15 +46,13 @@ def main() -> None:
   _LOGGER.info('Config: %s', config)
   workdir = pathlib.Path(_WORKDIR.value)
   with progress.bar(f'train {_VARIANT.value}') as update:
-    state = loop.train(
+    state = pipeline.train(
         config,
-        data.table,
-        data.info,
+        data,
         workdir,
         stop_after=_STOP_AFTER.value,
         on_progress=update,
     )
-  dataset.copy_encoding(data.directory, workdir / pipeline.ENCODING_DIR)
   order = outer_loop.order_name(config.inner_loop)
   print(f'{workdir}: {int(state.step)} outer steps; {order}')
 

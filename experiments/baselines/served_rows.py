@@ -3,9 +3,9 @@
 import numpy as np
 
 from experiments import pipeline
+from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
-from limaml_jax.store import lookup
 
 
 def list_rows(data: pipeline.Dataset) -> replay.TestRows:
@@ -19,18 +19,7 @@ def as_scores(
     data: pipeline.Dataset, rows: replay.TestRows, probability: np.ndarray
 ) -> scores_lib.Scores:
   """Returns the scored rows; nothing that was stored has an age here."""
-  num_rows = rows.event.size
-  return scores_lib.concatenate([
-      scores_lib.Scores(
-          entity=rows.entity,
-          day=rows.day,
-          label=data.table.labels[rows.event],
-          score=probability,
-          support_size=rows.support_size,
-          age_seconds=np.full(num_rows, -1),
-          status=np.full(num_rows, int(lookup.Status.PRESENT)),
-      )
-  ])
+  return replay.unserved_scores(data.table, rows, probability)
 
 
 def refresh_times(data: pipeline.Dataset) -> np.ndarray:
@@ -46,11 +35,10 @@ def refresh_times(data: pipeline.Dataset) -> np.ndarray:
     if not period:
       return np.where(times < first, times, first)
     return times - (times - first) % period
-  cutoffs = np.repeat(replay.entity_cutoffs(table), np.diff(table.offsets))
+  cutoffs = replay.entity_cutoffs(table)[dataset.event_owners(table)]
   return np.minimum(times, cutoffs)
 
 
 def owners(data: pipeline.Dataset) -> np.ndarray:
   """Returns the entity of each event, [events]."""
-  sizes = np.diff(data.table.offsets)
-  return np.repeat(np.arange(sizes.size), sizes)
+  return dataset.event_owners(data.table)

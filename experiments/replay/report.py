@@ -69,10 +69,10 @@ def _comparison(found, names):
   } | {
       name: {
           metric: {
-              'value': figure.value,
-              'interval': list(figure.interval) if figure.interval else None,
+              'value': figures[metric].value,
+              'interval': list(figures[metric].interval or ()) or None,
           }
-          for metric, figure in figures.items()
+          for metric in _HEADERS
       }
       for name, figures in parts.items()
   }

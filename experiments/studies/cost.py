@@ -26,7 +26,7 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
   """Returns runs along each of three lines, and `unadapted`."""
   result = []
   if config.protocol.split == 'by_time':
-    for hours in _HOURS:
+    for hours in standard.distinct_intervals(config, _HOURS):
       options = _COST | {'hours': hours}
       if hours == config.protocol.refresh_hours:
         options = _COST
@@ -44,6 +44,7 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
           _label(_CAP, cap),
           settings={'episodes.support_buckets': (cap,)},
           options=_COST,
+          may_equal=cap > min(_CAPS),  # No support may be as long.
       )
       for cap in _CAPS
   ]
@@ -75,7 +76,8 @@ def page(results: results_lib.Results) -> page_lib.Page:
       'Every refresh adapts every entity. Entity-seconds: those that adapting'
       ' all entities takes on this machine. Operations: of matrix products,'
       ' counted in the trace, padding included. A refresh once is counted as'
-      ' one a day.',
+      ' one a day. Of intervals as long as the tested window only one is there,'
+      ' which is a single refresh.',
   )  # fmt: skip
   svg = figures.lines(
       'cost', {k: sorted(v) for k, v in series.items() if v},

@@ -19,6 +19,10 @@ QUESTION = (
 _AGES = (1, 2, 3, 5, 7)  # Days.
 _INTERVALS = {'hour': 1, 'day': 24, 'week': 168}
 _FRESH = 'fresh'
+_ONCE = (
+    'An interval as long as the test window, or longer, is one refresh at its'
+    ' start, which nothing repeats.'
+)
 _USER, _GLOBAL, _BOTH = 'user part', 'global part', 'both parts'
 
 
@@ -36,10 +40,12 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
             label=_label(_BOTH, days), options={**trained.options, **delay}
         ),
     ]
+  distinct = standard.distinct_intervals(config, list(_INTERVALS.values()))
   result += [
       run_lib.Run(f'every {name}', options={'hours': hours})
       for name, hours in _INTERVALS.items()
-      if hours != config.protocol.refresh_hours  # That one is `fresh`.
+      if hours in distinct
+      and hours != config.protocol.refresh_hours  # That one is `fresh`.
   ]
   unadapted = run_lib.Run(variants.UNADAPTED, variant=variants.UNADAPTED)
   return [*result, unadapted, standard.CONTROL]
@@ -77,7 +83,10 @@ def page(results: results_lib.Results) -> page_lib.Page:
   )
   return page_lib.Page(
       _answer(results, lost),
-      [by_age, tables.quality(results, 'All runs', reference=_FRESH)],
+      [
+          by_age,
+          tables.quality(results, 'All runs', reference=_FRESH, note=_ONCE),
+      ],
       [
           page_lib.Drawing('age', title, svg, 'Paired on the same rows.'),
           _interval_drawing(results),
@@ -120,7 +129,7 @@ def _interval_drawing(results) -> page_lib.Drawing:
   )
   return page_lib.Drawing(
       'interval', 'Gain by refresh interval', svg,
-      'The network is the same; only embeddings are made anew.',
+      f'The network is the same; only embeddings are made anew. {_ONCE}',
   )
 
 

@@ -82,7 +82,10 @@ def _label(variant: str, gap: int) -> str:
 
 
 def _answer(results) -> str:
-  gap = _GAPS[-1]
+  known = [n for n in _GAPS if results.has(_label(variants.LIMAML, n))]
+  gap = known[-1]
+  if not gap:
+    return 'No run of LiMAML with a gap has ended well.'
   late, retrained, rival = (
       _label(variants.LIMAML, gap),
       _label(variants.LIMAML, 0),

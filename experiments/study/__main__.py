@@ -3,17 +3,16 @@ r"""Runs one study: trains what is missing, and writes its table and page.
     python -m experiments.study --name=support_size --data=kuairand \
         --data_dir=DIR --seeds=5
 
-Leaves study.json, table.md, figures and page.html in WORKDIR/NAME-DATA.
+Leaves study.json, table.md, figures and page.html in WORKDIR/NAME-DATA, with a
+hash behind it of the settings that the command line overrides, if any.
 Studies under one workdir share datasets, checkpoints and scores; run the same
 command again to go on where it stopped. `--config.NAME=VALUE` overrides a
 setting of every run. docs/studies.md has the rest.
 """
 
-import importlib
 import pathlib
 import shlex
 import sys
-import types
 
 from absl import flags
 
@@ -38,7 +37,10 @@ _DATA = flags.DEFINE_string(
     'data', None, 'A configuration, e.g. kuairand, or its path.', required=True
 )
 _DATA_DIR = flags.DEFINE_string(
-    'data_dir', None, 'Directory of raw files; not needed once prepared.'
+    'data_dir',
+    None,
+    'Directory of raw files; needed until all datasets of the study are'
+    ' prepared in the workdir.',
 )
 _SEEDS = flags.DEFINE_integer(
     'seeds', 5, 'Each run is repeated with seeds 0, 1, ...', lower_bound=1
@@ -46,12 +48,11 @@ _SEEDS = flags.DEFINE_integer(
 _WORKDIR = flags.DEFINE_string(
     'workdir', 'runs/studies', 'Of all studies: what one trains, all share.'
 )
-_STUDIES = pathlib.Path(__file__).parents[1] / 'studies'
 
 
 def main() -> None:
   """Runs the study of --name on --data."""
-  study = _load(_NAME.value)
+  study = settings_lib.load_study(_NAME.value)
   workdir = pathlib.Path(_WORKDIR.value)
   settings = settings_lib.load(_DATA.value, config_flag.given())
   data_dir = pathlib.Path(_DATA_DIR.value) if _DATA_DIR.value else None
@@ -82,7 +83,7 @@ def main() -> None:
       refused.append(str(error))
   facts = {
       'name': _NAME.value,
-      'title': f'{study.TITLE}: {settings.name}',
+      'title': f'{study.TITLE}: {settings.label}',
       'question': study.QUESTION,
       'dataset': data.info.name,
       'protocol': data.info.protocol,
@@ -93,7 +94,7 @@ def main() -> None:
       ),
       'refused': refused,
   }
-  directory = workdir / f'{_NAME.value}-{settings.name}'
+  directory = workdir / f'{_NAME.value}-{settings.label}'
   written = writing.write(directory, facts, outcomes, page)
   print(page_lib.markdown(written))
   print(f'Page: {directory / writing.PAGE_FILE}')
@@ -101,15 +102,6 @@ def main() -> None:
     raise errors.InputError(
         f'{directory}: no table: {"; ".join(refused)}; mend the runs'
     )
-
-
-def _load(name: str) -> types.ModuleType:
-  known = sorted(p.stem for p in _STUDIES.glob('*.py') if p.stem[0] != '_')
-  if name not in known:
-    raise errors.InputError(
-        f'--name={name}: no such study; choose one of {", ".join(known)}'
-    )
-  return importlib.import_module(f'experiments.studies.{name}')
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ def measure(
     data: pipeline.Dataset,
     served: pipeline.Served,
     schedule: replay.Schedule | None,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
   """Measures the refresh of everybody at the last cutoff.
 
   Args:
@@ -40,7 +40,7 @@ def measure(
     for _ in served.refresher.generate(plan):
       pass
     seconds.append(time.perf_counter() - start)
-  facts = {
+  facts: dict[str, float | None] = {
       'refresh_entities': float(len(data.table.entity_keys)),
       'refresh_seconds': float(np.median(seconds)),
       'refresh_flops': float(_count_flops(data, served, plan)),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 
 from experiments import pipeline
 from experiments import progress
@@ -11,10 +10,11 @@ from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax.data import prepare as prepare_lib
+from limaml_jax.data.log import schema as schema_lib
+from limaml_jax.data.log import schema_file
 
-_KEPT = 3  # In memory.
+_KEPT = 8  # In memory; `refresh` moves between six for each seed.
 _DATA_DIR = 'data'
-_ROLES = ('meta', 'global', 'both')
 
 
 class Datasets:
@@ -44,18 +44,21 @@ class Datasets:
     Raises:
       InputError: if it is not prepared and cannot be.
     """
-    text = pipeline.schema_path(config.data.schema).read_text()
-    text = with_roles(text, roles)
+    schema = schema_file.load(pipeline.schema_path(config.data.schema))
+    schema = with_roles(schema, roles)
     data = dataclasses.replace(config.data, schema='')
     key = run_lib.digest(
-        text, dataclasses.asdict(data), dataclasses.asdict(config.protocol)
+        dataclasses.asdict(dataclasses.replace(schema, path='')),
+        dataclasses.asdict(data),
+        dataclasses.asdict(config.protocol),
     )
     if key not in self._loaded:
       directory = self._root / key
-      self._prepare(config, text, directory)
+      self._prepare(config, schema, directory)
       self._loaded[key] = pipeline.load(directory)
       if key not in self._leaks:
-        self._leaks[key] = detector.find_leaks(self._loaded[key])
+        past = [f.name for f in schema.features if f.is_past]
+        self._leaks[key] = detector.find_leaks(self._loaded[key], past)
       for stale in list(self._loaded)[:-_KEPT]:
         del self._loaded[stale]
     return self._loaded[key]
@@ -64,16 +67,15 @@ class Datasets:
     """Returns the leaks of all datasets that were asked for so far."""
     return list(dict.fromkeys(sum(self._leaks.values(), [])))
 
-  def _prepare(self, config, text, directory):
+  def _prepare(self, config, schema, directory):
     if self._data_dir is None:
       if not directory.exists():
         raise errors.InputError(
-            f'{directory}: not prepared; pass --data_dir, the folder of the '
-            'raw files'
+            f'{directory}: {schema.name} is not prepared here under these '
+            'settings; pass --data_dir, the folder of its raw files, which '
+            'later calls with this workdir do without'
         )
       return
-    schema = directory.with_suffix('.toml')
-    pipeline.write_text(schema, text)
     with progress.bar('prepare') as update:
       prepare_lib.prepare(
           schema,
@@ -85,28 +87,27 @@ class Datasets:
       )
 
 
-def with_roles(text: str, roles: dict[str, str]) -> str:
+def with_roles(
+    schema: schema_lib.Schema, roles: dict[str, str]
+) -> schema_lib.Schema:
   """Returns a schema whose features have other roles.
 
   Args:
-    text: of a schema file.
+    schema: of the log.
     roles: 'meta', 'global' or 'both', by the name of the feature.
 
   Raises:
     InputError: for a feature that the schema does not have.
   """
-  head, *features = re.split(r'(?m)^(?=\[\[features\]\])', text)
-  missing = dict(roles)
-  for number, feature in enumerate(features):
-    named = re.search(r'(?m)^name *= *"([^"]*)"', feature)
-    role = missing.pop(named[1], '') if named else ''
-    if role:
-      features[number] = re.sub(
-          r'(?m)^role *= *"[^"]*"', f'role = "{role}"', feature
-      )
-  if missing or not set(roles.values()) <= set(_ROLES):
+  missing = roles.keys() - {feature.name for feature in schema.features}
+  if missing or not set(roles.values()) <= set(schema_lib.ROLES):
     raise errors.InputError(
-        f'roles {roles}: the schema has no feature {", ".join(missing)}, or a '
-        f'role is none of {", ".join(_ROLES)}'
+        f'{schema.path}: roles {roles}: the schema has no feature '
+        f'{", ".join(sorted(missing))}, or a role is none of '
+        f'{", ".join(schema_lib.ROLES)}; mend the study'
     )
-  return head + ''.join(features)
+  features = tuple(
+      dataclasses.replace(f, role=roles.get(f.name, f.role))
+      for f in schema.features
+  )
+  return dataclasses.replace(schema, features=features)

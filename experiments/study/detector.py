@@ -3,9 +3,11 @@
     identical scores    two runs that were to differ do not
     constant scores     a run that tells no row from another
     random scores       that beat chance: the rows or the metric are biased
-    leaks               a label that a feature, or a later event, tells
+    leaks               a label that a feature, or a later event, tells; past
+                        features know labels, of the past alone
 """
 
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 import itertools
@@ -42,7 +44,10 @@ def find(outcomes: Outcomes) -> list[str]:
       outcomes.items(), 2
   ):
     for first, second in zip(parts, others, strict=False):
-      if first.key != second.key and _same(first, second):
+      may_equal = first.run.may_equal or second.run.may_equal
+      if first.key == second.key or may_equal:
+        continue
+      if _same(first, second):
         reasons.append(
             f'{one} and {other} give identical scores under seed {first.seed}:'
             ' what tells them apart has no effect'
@@ -50,13 +55,20 @@ def find(outcomes: Outcomes) -> list[str]:
   return reasons
 
 
-def find_leaks(data: pipeline.Dataset) -> list[str]:
-  """Returns the features that tell the label by themselves, one line each."""
+def find_leaks(
+    data: pipeline.Dataset, past: Collection[str] = ()
+) -> list[str]:
+  """Returns the features that tell the label by themselves, one line each.
+
+  Args:
+    data: dataset.
+    past: features made of earlier events, which may tell as much as they can.
+  """
   table, info = data.table, data.info
-  owners = np.repeat(np.arange(len(table.entity_keys)), np.diff(table.offsets))
+  owners = dataset.event_owners(table)
   reasons = []
   for spec in info.features:
-    if spec.name in (info.entity_feature, info.item_feature):
+    if spec.name in (info.entity_feature, info.item_feature, *past):
       continue
     score = _score_alone(spec, table, owners)
     if score is not None and score > leaks.SUSPICIOUS:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import html
-import string
 from typing import Any
 from typing import NamedTuple
+
+from limaml_jax.evaluation import document
 
 
 class Table(NamedTuple):
@@ -54,53 +55,6 @@ class Page(NamedTuple):
   answer: str
   tables: Sequence[Table]
   figures: Sequence[Drawing]
-
-
-_DOCUMENT = string.Template("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; --text: #1c2126; --page: #fdfdfc;
-  --muted: #59636e; --line: #d5d9de; --loud: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --text: #e4e7ea; --page: #16191d;
-  --muted: #9aa4af; --line: #3a4149; --loud: #f2857d; } }
-body { color: var(--text); background: var(--page); margin: 2rem auto;
-  padding: 0 1rem; max-width: 72rem; font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin-bottom: 0.3rem; }
-h2 { font-size: 1.3rem; margin: 3rem 0 0.4rem; }
-h3 { font-size: 1.05rem; margin: 1.8rem 0 0.4rem; }
-p, figcaption, li { max-width: 46rem; }
-figcaption, .note { color: var(--muted); font-size: 0.9rem; }
-.answer { font-weight: 600; }
-.refused { color: var(--loud); }
-code { font-size: 0.9em; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.92rem;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35rem 0.65rem; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid var(--line); }
-th { vertical-align: bottom; font-weight: 600; }
-th:first-child { text-align: left; }
-tbody th { font-weight: 400; vertical-align: middle;
-  font-family: ui-monospace, monospace; }
-figure { margin: 0; }
-svg { max-width: 100%; height: auto; }
-</style>
-</head>
-<body>
-$body
-</body>
-</html>
-""")
-
-
-def document(title: str, body: str) -> str:
-  """Returns a page of HTML that needs nothing beside it."""
-  return _DOCUMENT.substitute(title=html.escape(title), body=body)
 
 
 def section(study: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
@@ -197,14 +151,10 @@ def _table(table: Mapping[str, Any]) -> str:
 
 
 def _figure(figure: Mapping[str, Any], svg: str, study: str) -> str:
-  title = html.escape(figure['title'])
   # Studies share one page, and the ids of their drawings must not.
   prefix = html.escape(study)
   for opening in (' id="', 'url(#', 'href="#'):
     svg = svg.replace(opening, f'{opening}{prefix}-')
-  svg = svg.replace('<svg ', f'<svg role="img" aria-label="{title}" ', 1)
-  caption = html.escape(figure['caption'])
-  return (
-      f'<h3>{title}</h3>\n<figure>{svg}'
-      f'<figcaption>{caption}</figcaption></figure>'
+  return document.figure(
+      figure['title'], svg, figure['caption'], heading='h3'
   )

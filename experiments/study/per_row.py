@@ -12,12 +12,13 @@ import jax
 import numpy as np
 
 from experiments import pipeline
+from limaml_jax import errors
 from limaml_jax.data import episodes
+from limaml_jax.data import recency
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.meta import inner_loop
 from limaml_jax.meta import task_loss
-from limaml_jax.store import lookup
 
 _NUM_QUERY = 8  # Rows of an entity that are scored at once.
 _NUM_TASKS = 512
@@ -27,7 +28,7 @@ def score(
     data: pipeline.Dataset,
     run_dir: pathlib.Path,
     on_progress: pipeline.OnProgress,
-) -> tuple[scores_lib.Scores, dict[str, float]]:
+) -> tuple[scores_lib.Scores, dict[str, float | None]]:
   """Scores the test rows of a trained run.
 
   Args:
@@ -38,8 +39,18 @@ def score(
   Returns:
     Scores, and facts: `weights_bytes` and `embedding_bytes` that one entity
     takes in float32.
+
+  Raises:
+    InputError: for a meta block that reads a history, whose embedding is of no
+      row.
   """
   served = pipeline.restore(data, run_dir, store=run_dir / 'no_store')
+  block = served.config.model.meta_block
+  if block.reads_history:
+    raise errors.InputError(
+        f'model.meta_block.kind: is {block.kind}, which reads the labels of'
+        ' rows; scorer per_row is for mlp and id_embedding'
+    )
   rows = replay.test_rows(data.table, data.info)
   index, first = _plan(data, served, rows)
   score_tasks = _make_score_tasks(served)
@@ -53,21 +64,12 @@ def score(
       begin = first[start + task]
       result[begin : begin + size] = scores[task, :size]
     on_progress(min(start + _NUM_TASKS, first.size), first.size)
-  num_rows = rows.event.size
-  scored = scores_lib.Scores(
-      entity=rows.entity,
-      day=rows.day,
-      label=data.table.labels[rows.event],
-      score=result,
-      support_size=rows.support_size,
-      age_seconds=np.full(num_rows, -1),
-      status=np.full(num_rows, int(lookup.Status.PRESENT)),
-  )
+  scored = replay.unserved_scores(data.table, rows, result)
   by_day = np.argsort(rows.day, kind='stable')
   return scores_lib.select(scored, by_day), stored_bytes(served)
 
 
-def stored_bytes(served: pipeline.Served) -> dict[str, float]:
+def stored_bytes(served: pipeline.Served) -> dict[str, float | None]:
   """Returns the bytes of one entity in float32, by what is kept of it."""
   leaves = jax.tree.leaves(served.params.meta_block)
   size = served.config.model.meta_block.embedding_size
@@ -152,6 +154,7 @@ def _score_chunk(data, served, part, score_tasks) -> np.ndarray:
       num_support=served.config.episodes.support_buckets[-1],
       num_query=_NUM_QUERY,
       weights=np.ones(_NUM_TASKS),
+      half_lives=recency.half_lives(served.config.episodes),
   )
   scores = score_tasks(served.params, episode.support, episode.query)
   return np.asarray(jax.device_get(scores), np.float64)

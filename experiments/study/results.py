@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from experiments import pipeline
+from experiments import progress
 from experiments.study import run as run_lib
 from experiments.study import statistics
 from limaml_jax import config as config_lib
@@ -74,9 +75,9 @@ class Results:
       mask: of the rows that count, [n] bool; all when left out.
     """
     labels = self.labels if labels is None else labels
-    return statistics.Measured(
-        {label: self.scores(label) for label in labels}, mask
-    )
+    scores = {label: self.scores(label) for label in labels}
+    with progress.bar('measure runs') as update:
+      return statistics.Measured(scores, mask, update)
 
   @functools.cached_property
   def whole(self) -> statistics.Measured:

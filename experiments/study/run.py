@@ -22,12 +22,14 @@ class Run(NamedTuple):
   Attributes:
     label: names it in tables; unique within a study.
     variant: one of `variants.TRAINED`, `unadapted`, `random`, a baseline that
-      counts, or a name of `experiments.baselines`.
+      counts, or a name of `experiments.baselines.registry`.
     settings: on top of the configuration, by dotted name; those of the data
       and the protocol among them.
     roles: of features whose role is not that of the schema, by name.
     scorer: how it is scored, a name of `scorers.SCORERS`.
     options: of that scorer; they do not touch training.
+    may_equal: whether its scores may be those of another run, as with a cap
+      that nothing reaches.
   """
 
   label: str
@@ -36,6 +38,7 @@ class Run(NamedTuple):
   roles: Mapping[str, str] = _NOTHING
   scorer: str = 'served'
   options: Mapping[str, Any] = _NOTHING
+  may_equal: bool = False
 
 
 class Outcome(NamedTuple):
@@ -46,7 +49,8 @@ class Outcome(NamedTuple):
     seed: of training.
     key: of its scores; runs of the same key are the same.
     scores: rows in the order of the protocol; None if it failed.
-    facts: numbers that are no scores, such as `train_seconds`.
+    facts: numbers that are no scores, such as `train_seconds`; None where one
+      is not known.
     reason: why it failed, '' if it did not.
   """
 
@@ -54,7 +58,7 @@ class Outcome(NamedTuple):
   seed: int
   key: str
   scores: scores_lib.Scores | None
-  facts: Mapping[str, float]
+  facts: Mapping[str, float | None]
   reason: str = ''
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 import functools
-import importlib
 import pathlib
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ import numpy as np
 from experiments import closed_form
 from experiments import pipeline
 from experiments import variants
+from experiments.baselines import registry
 from experiments.study import cost
 from experiments.study import per_row
 from experiments.study import run as run_lib
@@ -25,9 +25,7 @@ from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 
-_BASELINES = 'experiments.baselines'
-
-Facts = dict[str, float]
+Facts = dict[str, float | None]
 # (dataset, run directory, options, progress) -> scores and facts.
 Scorer = Callable[
     [pipeline.Dataset, pathlib.Path, Mapping[str, Any], pipeline.OnProgress],
@@ -83,7 +81,7 @@ def score(
   if run.variant in baselines.NAMES:
     return closed_form.score(data)[run.variant], {}
   if not _is_trained(run.variant):
-    fn = _find_baseline(run.variant)
+    fn = find_baseline(run.variant)
     folder = workdir / 'baselines' / job.key()
     update = functools.partial(on_progress, 'score')
     return fn(
@@ -116,17 +114,21 @@ def _random(data: pipeline.Dataset, seed: int) -> scores_lib.Scores:
   return rows._replace(score=rng.random(rows.score.size))
 
 
-def _find_baseline(name: str) -> Callable[..., scores_lib.Scores]:
-  try:
-    registry = importlib.import_module(_BASELINES).REGISTRY
-  except ModuleNotFoundError:
-    registry = {}
-  if name not in registry:
-    known = ', '.join([*variants.TRAINED, variants.UNADAPTED, *registry])
+def find_baseline(name: str) -> registry.ScoreFn:
+  """Returns the scorer of a baseline that the registry holds.
+
+  Raises:
+    InputError: for a name that no variant has.
+  """
+  if name not in registry.REGISTRY:
+    known = [
+        *variants.TRAINED, variants.UNADAPTED, run_lib.RANDOM,
+        *baselines.NAMES, *registry.REGISTRY,
+    ]  # fmt: skip
     raise errors.InputError(
-        f'variant {name}: unknown; choose one of {known}'
+        f'variant {name}: unknown; choose one of {", ".join(known)}'
     )
-  return registry[name]
+  return registry.REGISTRY[name]
 
 
 def _serve(
@@ -159,7 +161,7 @@ def _serve(
     )
   finally:
     shutil.rmtree(store)
-  facts = {}
+  facts: Facts = {}
   if options.get('cost'):
     facts = cost.measure(data, served, schedule)
   return _skip(scores, options.get('skip', 0)), facts

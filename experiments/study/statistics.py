@@ -5,6 +5,7 @@ the same draw, and seeds are averaged within it. So an interval tells what other
 entities would have shown of the mean over these seeds.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,13 +42,17 @@ class Measured:
   """Metrics of several runs on the same rows, ready to be compared."""
 
   def __init__(
-      self, scores: ScoresByLabel, mask: np.ndarray | None = None
+      self,
+      scores: ScoresByLabel,
+      mask: np.ndarray | None = None,
+      on_progress: Callable[[int, int], None] = lambda done, total: None,
   ):
     """Measures all runs under all draws.
 
     Args:
       scores: of runs on the same rows in the same order.
       mask: of the rows that count, [n] bool; all of them when left out.
+      on_progress: told of each run.
 
     Raises:
       InputError: if two do not hold the same rows.
@@ -63,7 +68,7 @@ class Measured:
     rng = np.random.default_rng(_SEED)
     draws = list(bootstrap.draws(entities.size, rng, _NUM_REPLICATES))
     self._values, self._replicates = {}, {}
-    for label, parts in scores.items():
+    for done, (label, parts) in enumerate(scores.items()):
       summed = [
           comparison.Summed(
               scores_lib.select(part, mask), entity_of_row, entities.size
@@ -77,6 +82,7 @@ class Measured:
           np.mean([one.values(draw) for one in summed], axis=0)
           for draw in draws
       ]).reshape(-1, len(comparison.METRICS))
+      on_progress(done + 1, len(scores))
 
   def figure(self, label: str, metric: str = 'roc_auc') -> Figure:
     """Returns a metric of one run."""

@@ -74,7 +74,10 @@ def quality(
   whole = measured or results.whole
   if compared:
     headers.append(f'minus {reference}\n95 % interval')
-  headers += ['GAUC', 'Norm. entropy', 'Log loss', 'ROC-AUC by seed']
+  headers += [
+      'GAUC', 'GAUC by refresh\n95 % interval', 'Norm. entropy', 'Log loss',
+      'ROC-AUC by seed',
+  ]  # fmt: skip
   rows = []
   for label in labels:
     if label in results.failed:
@@ -89,11 +92,14 @@ def quality(
           if label == reference
           else with_interval(difference, signed=True)
       )
-    row += [
-        value(whole.figure(label, metric))
-        for metric in ('gauc', 'normalized_entropy', 'log_loss')
-    ]
-    rows.append([*row, by_seed(roc_auc)])
+    rows.append([
+        *row,
+        value(whole.figure(label, 'gauc')),
+        with_interval(whole.figure(label, 'gauc_by_refresh')),
+        value(whole.figure(label, 'normalized_entropy')),
+        value(whole.figure(label, 'log_loss')),
+        by_seed(roc_auc),
+    ])
   count = f'{whole.num_rows:,} rows of {whole.num_entities:,} entities.'
   note = f'{count} {note}'.strip()
   return page.Table(title, headers, rows, note)

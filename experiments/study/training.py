@@ -10,8 +10,6 @@ from experiments import pipeline
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
-from limaml_jax.data import dataset
-from limaml_jax.training import loop
 
 _TRAINED_DIR = 'trained'
 _FACTS_FILE = 'training_facts.json'
@@ -31,7 +29,7 @@ def train(
     data: pipeline.Dataset,
     workdir: pathlib.Path,
     on_progress: pipeline.OnProgress,
-) -> tuple[pathlib.Path, dict[str, float]]:
+) -> tuple[pathlib.Path, dict[str, float | None]]:
   """Trains, resumes, or finds what is trained.
 
   Args:
@@ -42,7 +40,7 @@ def train(
 
   Returns:
     Directory of the run, and facts: `num_steps`; `train_seconds`, those that
-    the steps take without compiling.
+    the steps take without compiling, None where an earlier call took them.
 
   Raises:
     InputError: as `loop.train`.
@@ -52,27 +50,24 @@ def train(
   if path.exists():
     return run_dir, json.loads(path.read_text())
   ticks = []
-  total = 0
 
   def tick(done, num_steps):
-    nonlocal total
-    total = num_steps
     ticks.append(time.perf_counter())
     on_progress(done, num_steps)
 
-  loop.train(config, data.table, data.info, run_dir, on_progress=tick)
-  dataset.copy_encoding(data.directory, run_dir / pipeline.ENCODING_DIR)
+  state = pipeline.train(config, data, run_dir, on_progress=tick)
+  num_steps, seconds = int(state.step), _seconds_per_step(ticks)
   facts = {
-      'num_steps': float(total),
-      'train_seconds': total * _seconds_per_step(ticks),
+      'num_steps': float(num_steps),
+      'train_seconds': None if seconds is None else num_steps * seconds,
   }
   pipeline.write_text(path, json.dumps(facts))
   return run_dir, facts
 
 
-def _seconds_per_step(ticks: list[float]) -> float:
+def _seconds_per_step(ticks: list[float]) -> float | None:
   """Returns the mean time between ticks, those of compilations left out."""
   waits = np.diff(ticks)
   if not waits.size:
-    return 0.0
+    return None
   return float(np.mean(waits[waits <= _COMPILES * np.median(waits)]))

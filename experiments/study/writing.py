@@ -18,7 +18,8 @@ from experiments.study import page as page_lib
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import errors
-from limaml_jax.evaluation import metrics
+from limaml_jax.evaluation import document
+from limaml_jax.evaluation import summary as summary_lib
 
 STUDY_FILE = 'study.json'
 TABLE_FILE = 'table.md'
@@ -84,7 +85,7 @@ def write(
     pipeline.write_text(directory / f'{figure.name}.svg', figure.svg)
   pipeline.write_text(directory / TABLE_FILE, page_lib.markdown(study))
   pipeline.write_text(directory / STUDY_FILE, json.dumps(study, indent=2))
-  text = page_lib.document(study['title'], render(directory, study))
+  text = document.render(study['title'], render(directory, study))
   pipeline.write_text(directory / PAGE_FILE, text)
   return study
 
@@ -105,6 +106,21 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
         ' are kept'
     )
   return study
+
+
+def read_all(workdir: pathlib.Path) -> dict[pathlib.Path, dict[str, Any]]:
+  """Reads every study of a workdir, by its directory.
+
+  Raises:
+    InputError: if there is none, or as `read`.
+  """
+  found = sorted(workdir.glob(f'*/{STUDY_FILE}'))
+  if not found:
+    raise errors.InputError(
+        f'--workdir={workdir}: holds no study; run `python -m'
+        ' experiments.study` first'
+    )
+  return {path.parent: read(path.parent) for path in found}
 
 
 def render(directory: pathlib.Path, study: Mapping[str, Any]) -> str:
@@ -139,14 +155,5 @@ def _describe(outcome: run_lib.Outcome) -> dict[str, Any]:
   }
   if rows is None:
     return described
-  columns = (rows.score, rows.label)
-  return described | {
-      'num_rows': int(rows.label.size),
-      'roc_auc': metrics.RocAuc.from_scores(*columns).compute(),
-      'gauc': metrics.Gauc.from_scores(*columns, rows.entity).compute(),
-      'normalized_entropy': (
-          metrics.NormalizedEntropy.from_scores(*columns).compute()
-      ),
-      'log_loss': metrics.LogLoss.from_scores(*columns).compute(),
-      'calibration': metrics.Calibration.from_scores(*columns).compute(),
-  }
+  quality = summary_lib.quality(rows)
+  return described | {'num_rows': int(rows.label.size), **quality}

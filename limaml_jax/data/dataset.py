@@ -120,6 +120,12 @@ class TaskTable(NamedTuple):
   event_features: types.HostFeatures
 
 
+def event_owners(table: TaskTable) -> np.ndarray:
+  """Returns the entity of each event, [events] int64."""
+  sizes = np.diff(table.offsets)
+  return np.repeat(np.arange(sizes.size), sizes)
+
+
 def load_info(directory: str | pathlib.Path) -> DatasetInfo:
   """Reads the facts of the dataset in `directory`.
 

@@ -59,7 +59,7 @@ class _Asked(NamedTuple):
 
 
 def prepare(
-    schema_path: str | pathlib.Path,
+    schema: str | pathlib.Path | schema_lib.Schema,
     data_dir: str | pathlib.Path,
     output_dir: str | pathlib.Path,
     *,
@@ -79,7 +79,7 @@ def prepare(
   schema, are not read again.
 
   Args:
-    schema_path: TOML file.
+    schema: of the log, or its TOML file.
     data_dir: that the files of the schema are relative to.
     output_dir: receives the dataset; an earlier one is replaced at the end.
     data: task entity and smallest count of a category.
@@ -102,7 +102,7 @@ def prepare(
   """
   progress = on_progress or (lambda stage, done, total: None)
   data_dir, output_dir = pathlib.Path(data_dir), pathlib.Path(output_dir)
-  schema = _load_schema(schema_path, files)
+  schema = _load_schema(schema, files)
   protocol_lib.check(protocol)
   _check_settings(data, max_reject_fraction)
   paths = raw_log.find_files(
@@ -140,9 +140,10 @@ def prepare(
   return info
 
 
-def _load_schema(path, files):
+def _load_schema(schema, files):
   """Reads the schema, with other files of the log if there are any."""
-  schema = schema_file.load(path)
+  if not isinstance(schema, schema_lib.Schema):
+    schema = schema_file.load(schema)
   if files is None:
     return schema
   interactions = dataclasses.replace(schema.interactions, files=tuple(files))

@@ -15,7 +15,8 @@ from limaml_jax.evaluation import ranking
 from limaml_jax.evaluation import scores as scores_lib
 
 METRICS = (
-    'roc_auc', 'gauc', 'normalized_entropy', 'calibration', 'log_loss'
+    'roc_auc', 'gauc', 'gauc_by_refresh', 'normalized_entropy', 'calibration',
+    'log_loss',
 )  # fmt: skip
 
 
@@ -106,10 +107,20 @@ class Summed:
       )
 
     self._sorted = bootstrap.sort_rows(rows, entity_of_row)
-    by_entity = ranking.entity_roc_aucs(rows.score, rows.label, rows.entity)
-    defined = ~np.isnan(by_entity.roc_auc)
-    self._gauc_rows = np.where(defined, by_entity.num_rows, 0)
-    self._gauc_wins = self._gauc_rows * np.nan_to_num(by_entity.roc_auc)
+    # By metric: rows, and rows times ROC-AUC, of the groups of each entity.
+    self._ranked = {}
+    for name, group in (
+        ('gauc', rows.entity),
+        ('gauc_by_refresh', scores_lib.refresh_groups(rows)),
+    ):
+      _, first = np.unique(group, return_index=True)  # Ascending, as found.
+      found = ranking.entity_roc_aucs(rows.score, rows.label, group)
+      counts = np.where(np.isnan(found.roc_auc), 0, found.num_rows)
+      wins = counts * np.nan_to_num(found.roc_auc)
+      self._ranked[name] = [
+          np.bincount(entity_of_row[first], values, num_entities)
+          for values in (counts, wins)
+      ]
     self._num_rows = total(np.ones(entity_of_row.size))
     self._positives = total(rows.label)
     self._scores = total(rows.score)
@@ -129,7 +140,10 @@ class Summed:
       entropy = -mean * np.log(mean) - (1 - mean) * np.log1p(-mean)
     values = {
         'roc_auc': self._sorted.roc_auc(multiplicity),
-        'gauc': _ratio(total(self._gauc_wins), total(self._gauc_rows)),
+        **{
+            name: _ratio(total(wins), total(counts))
+            for name, (counts, wins) in self._ranked.items()
+        },
         'normalized_entropy': _ratio(log_loss, entropy),
         'calibration': _ratio(total(self._scores), positives),
         'log_loss': log_loss,

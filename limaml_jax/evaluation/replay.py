@@ -108,8 +108,7 @@ def test_rows(
     table: dataset.TaskTable, info: dataset.DatasetInfo
 ) -> TestRows:
   """Lists every test event with the refresh that serves it."""
-  sizes = np.diff(table.offsets)
-  entity = np.repeat(np.arange(sizes.size), sizes)
+  entity = dataset.event_owners(table)
   position = np.arange(entity.size) - table.offsets[entity]
   event = np.flatnonzero(position >= table.num_history[entity])
   entity = entity[event]
@@ -126,6 +125,30 @@ def test_rows(
       day=day,
       support_size=episodes.support_sizes(table, entity, cutoffs),
   )
+
+
+def unserved_scores(
+    table: dataset.TaskTable, rows: TestRows, probability: np.ndarray
+) -> scores_lib.Scores:
+  """Returns rows that were scored by no store: nothing there has an age.
+
+  Args:
+    table: all tasks.
+    rows: that were scored.
+    probability: of label 1, [n].
+  """
+  num_rows = rows.event.size
+  return scores_lib.concatenate([
+      scores_lib.Scores(
+          entity=rows.entity,
+          day=rows.day,
+          label=table.labels[rows.event],
+          score=probability,
+          support_size=rows.support_size,
+          age_seconds=np.full(num_rows, -1),
+          status=np.full(num_rows, PRESENT),
+      )
+  ])
 
 
 def replay(

@@ -7,6 +7,7 @@ import string
 
 import numpy as np
 
+from limaml_jax.evaluation import document
 from limaml_jax.evaluation import figures
 from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.evaluation import tables
@@ -15,39 +16,7 @@ from limaml_jax.evaluation import tables
 # learning an embedding per entity.
 _GAINS = ('limaml - unadapted', 'limaml - wide_deep_id')
 
-_PAGE = string.Template("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; --text: #1c2126; --page: #fdfdfc;
-  --muted: #59636e; --line: #d5d9de; --best: #e8f1ea; }
-@media (prefers-color-scheme: dark) { :root { --text: #e4e7ea; --page: #16191d;
-  --muted: #9aa4af; --line: #3a4149; --best: #20352a; } }
-body { color: var(--text); background: var(--page); margin: 2rem auto;
-  padding: 0 1rem; max-width: 64rem; font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin-bottom: 0.3rem; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 0.4rem; }
-p, figcaption { max-width: 46rem; }
-figcaption, .note { color: var(--muted); font-size: 0.9rem; }
-code { font-size: 0.9em; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.92rem;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35rem 0.65rem; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid var(--line); }
-th { vertical-align: bottom; font-weight: 600; }
-th:first-child { text-align: left; }
-tbody th { font-weight: 400; font-family: ui-monospace, monospace; }
-td.best { font-weight: 700; background: var(--best); }
-figure { margin: 0; }
-svg { max-width: 100%; height: auto; }
-</style>
-</head>
-<body>
+_BODY = string.Template("""\
 <h1>$title</h1>
 <p>$introduction</p>
 <h2>Results</h2>
@@ -57,8 +26,6 @@ ROC-AUC on the rows of entities with so many events before the cutoff. Lower is
 better for normalized entropy and log loss.</p>
 $differences
 $figures
-</body>
-</html>
 """)
 
 
@@ -96,13 +63,15 @@ def render_report(
       f'<li>{html.escape(line)}</li>'
       for line in tables.difference_lines(summary)
   )
-  return _PAGE.substitute(
-      title=html.escape(f'LiMAML on {summary["dataset"]}'),
+  title = f'LiMAML on {summary["dataset"]}'
+  body = _BODY.substitute(
+      title=html.escape(title),
       introduction=_introduction(summary),
       table=_table(summary),
       differences=f'<ul>{differences}</ul>' if differences else '',
       figures='\n'.join(_figures(summary, curves, scores_by_variant)),
   )
+  return document.render(title, body)
 
 
 def _introduction(summary: summary_lib.Summary) -> str:
@@ -149,7 +118,7 @@ def _figures(
   scores_by_variant = {
       name: rows for name, rows in scores_by_variant.items() if rows.day.size
   }
-  sections = [_figure(
+  sections = [document.figure(
       'ROC-AUC by variant', figures.roc_auc_intervals(summary),
       'Whiskers: 95 % bootstrap interval over entities, averaged over seeds.',
   )]
@@ -159,38 +128,29 @@ def _figures(
       if name in summary['differences']
   }
   if gains:
-    sections.append(_figure(
+    sections.append(document.figure(
         'Gain of adaptation by cohort', figures.gains_by_cohort(gains),
         'Paired difference on the same rows. A cohort without both labels is '
         'left out.',
     ))
   if any(np.unique(r.day).size > 1 for r in scores_by_variant.values()):
-    sections.append(_figure(
+    sections.append(document.figure(
         'ROC-AUC day by day', figures.roc_auc_by_day(scores_by_variant, looks),
         'Rows grouped by the cutoff whose embeddings scored them; one seed.',
     ))
   if curves:
-    sections.append(_figure(
+    sections.append(document.figure(
         'Training', figures.training_curves(curves, looks),
         'Mean of neighbouring records where there are many.',
     ))
   if scores_by_variant:
-    sections.append(_figure(
+    sections.append(document.figure(
         'Calibration', figures.calibration_curves(scores_by_variant, looks),
         'On the diagonal a score means what it says; one seed.',
     ))
   if summary['seconds']:
-    sections.append(_figure(
+    sections.append(document.figure(
         'Time per stage', figures.stage_seconds(summary['seconds']),
         'Wall time of the run that made this report.',
     ))
   return sections
-
-
-def _figure(title: str, svg: str, caption: str) -> str:
-  title, caption = html.escape(title), html.escape(caption)
-  svg = svg.replace('<svg ', f'<svg role="img" aria-label="{title}" ', 1)
-  return (
-      f'<h2>{title}</h2>\n<figure>{svg}'
-      f'<figcaption>{caption}</figcaption></figure>'
-  )

@@ -24,8 +24,8 @@ class CohortSummary(TypedDict):
   roc_auc: float | None
 
 
-class VariantSummary(TypedDict):
-  """Quality of one variant; None where undefined.
+class Quality(TypedDict):
+  """Every metric of some rows; None where undefined.
 
   `gauc` ranks all rows of an entity, `gauc_by_refresh` those that one refresh
   served: past labels in an embedding speak against the labels that are left.
@@ -37,6 +37,11 @@ class VariantSummary(TypedDict):
   normalized_entropy: float | None
   log_loss: float | None
   calibration: float | None
+
+
+class VariantSummary(Quality):
+  """Quality of one variant, with intervals, and by cohort."""
+
   num_rows: int
   intervals: dict[str, Bounds]
   cohorts: dict[str, CohortSummary]
@@ -80,13 +85,9 @@ class Summary(TypedDict):
 _Part = TypeVar('_Part', VariantSummary, DifferenceSummary)
 
 
-def summarize(
-    rows: scores_lib.Scores, rng: np.random.Generator
-) -> VariantSummary:
-  """Returns the quality of one variant from its scored rows."""
+def quality(rows: scores_lib.Scores) -> Quality:
+  """Returns every metric of scored rows."""
   columns = (rows.score, rows.label)
-  intervals = bootstrap.intervals(rows, rng)
-  masks = cohorts_lib.masks(rows.support_size)
   return {
       'roc_auc': _roc_auc(rows),
       'gauc': metrics.Gauc.from_scores(*columns, rows.entity).compute(),
@@ -98,6 +99,17 @@ def summarize(
       ),
       'log_loss': metrics.LogLoss.from_scores(*columns).compute(),
       'calibration': metrics.Calibration.from_scores(*columns).compute(),
+  }
+
+
+def summarize(
+    rows: scores_lib.Scores, rng: np.random.Generator
+) -> VariantSummary:
+  """Returns the quality of one variant from its scored rows."""
+  intervals = bootstrap.intervals(rows, rng)
+  masks = cohorts_lib.masks(rows.support_size)
+  return {
+      **quality(rows),
       'num_rows': int(rows.label.size),
       'intervals': {
           name: _bounds(interval)

@@ -47,13 +47,17 @@ class CompareTest(parameterized.TestCase):
       ('gauc', metrics.Gauc),
       ('normalized_entropy', metrics.NormalizedEntropy),
       ('calibration', metrics.Calibration),
+      ('gauc_by_refresh', metrics.Gauc),
       ('log_loss', metrics.LogLoss),
   )
   def test_values_are_those_of_the_metrics(self, name, metric):
     rows = make_random()
+    rows = rows._replace(day=np.arange(rows.entity.size) % 3)
     columns = [rows.score, rows.label]
     if metric is metrics.Gauc:
-      columns.append(rows.entity)
+      columns.append(
+          rows.entity if name == 'gauc' else scores_lib.refresh_groups(rows)
+      )
     self.assertAlmostEqual(
         compare(rows).variants[0][name].value,
         metric.from_scores(*columns).compute(),
@@ -101,6 +105,18 @@ class CompareTest(parameterized.TestCase):
         np.percentile(values, [2.5, 97.5]),
         rtol=1e-9,
     )
+
+  def test_a_repeated_entity_repeats_all_its_refreshes(self):
+    # Entity 0: refresh 0 ranked right (2 rows), refresh 1 wrong (2 rows);
+    # entity 1: one refresh, right (2 rows).
+    rows = make_scores(
+        [0, 0, 0, 0, 1, 1], [1, 0, 1, 0, 0, 1], [0.6, 0.5, 0.1, 0.9, 0.3, 0.4]
+    )._replace(day=np.array([0, 0, 1, 1, 1, 1]))
+    summed = comparison.Summed(rows, rows.entity, 2)
+    place = comparison.METRICS.index('gauc_by_refresh')
+    # (2 * 1 + 2 * 0) / 4; with entity 1 twice (2 + 0 + 2 * 2) / 8.
+    self.assertEqual(summed.values(np.array([1.0, 0.0]))[place], 0.5)
+    self.assertEqual(summed.values(np.array([1.0, 2.0]))[place], 0.75)
 
   def test_both_variants_are_weighed_by_the_same_draws(self):
     first, second = make_random(0), make_random(1)

@@ -70,6 +70,13 @@ class FindTest(parameterized.TestCase):
         make_outcome('b', _NOISE[0], key='same'),
     ))
 
+  def test_a_run_that_may_equal_another(self):
+    capped = make_outcome('b', _NOISE[0])
+    run = capped.run._replace(may_equal=True)
+    self.assertEmpty(
+        find(make_outcome('a', _NOISE[0]), capped._replace(run=run))
+    )
+
   def test_seeds_that_make_no_difference_to_a_network(self):
     self.assert_refused(
         'seeds 0 and 1 give identical',
@@ -150,7 +157,12 @@ class FindLeaksTest(parameterized.TestCase):
   def test_a_feature_that_knows_nothing(self, kind, make):
     self.assertEmpty(self.find(kind, make(_NOISE[0])))
 
-  def find(self, kind, values):
+  def test_a_feature_made_of_earlier_events_may_tell(self):
+    values = _LABEL.astype(np.float32)
+    self.assertEmpty(self.find('numeric', values, past=['f']))
+    self.assertNotEmpty(self.find('numeric', values, past=['g']))
+
+  def find(self, kind, values, past=()):
     make = feature_types.FeatureSpec
     info = types.SimpleNamespace(
         name='made up',
@@ -167,7 +179,8 @@ class FindLeaksTest(parameterized.TestCase):
         entity_features={'user': np.arange(60)},
         event_features={'f': values},
     )
-    return detector.find_leaks(types.SimpleNamespace(info=info, table=table))
+    data = types.SimpleNamespace(info=info, table=table)
+    return detector.find_leaks(data, past)
 
 
 if __name__ == '__main__':

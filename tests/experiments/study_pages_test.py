@@ -10,18 +10,20 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments.study import detector
 from experiments.study import page as page_lib
 from experiments.study import results as results_lib
 from experiments.study import run as run_lib
 from experiments.study import settings as settings_lib
+from experiments.study import standard
 from experiments.study import statistics
+from experiments.study import tables
 from limaml_jax import errors
 from limaml_jax.evaluation import scores as scores_lib
 
 _STUDIES = pathlib.Path(run_lib.__file__).parents[1] / 'studies'
 _NAMES = sorted(p.stem for p in _STUDIES.glob('*.py') if p.stem[0] != '_')
 _NUM_ENTITIES = 40
+_VALIDATION = {'protocol.phase': 'validation'}
 _FACTS = {
     'train_seconds': 2.0, 'num_steps': 9.0, 'refresh_seconds': 0.5,
     'refresh_entities': 40.0, 'refresh_flops': 1e6, 'refreshes_per_day': 1.0,
@@ -105,9 +107,16 @@ class StudyTest(parameterized.TestCase):
     for run in [*runs[:4], runs[-2]]:
       results, _ = make_results(study, config, failed=[run.label])
       try:
-        study.page(results)
+        page = study.page(results)
       except errors.InputError as error:
         self.assertIn('broken', str(error))
+        continue
+      self.assertEndsWith(page.answer, '.')
+      self.assertNotEmpty(page.tables)
+      for row in (row for table in page.tables for row in table.rows):
+        self.assertNotIn('nan', ' '.join(row))
+        if row[0] == run.label:
+          self.assertContainsSubset(row[1:], ['failed', tables.UNDEFINED])
 
   @parameterized.parameters(*_NAMES)
   def test_carries_a_random_control_and_settings_that_exist(self, name):
@@ -117,16 +126,57 @@ class StudyTest(parameterized.TestCase):
     self.assertIn('random', [run.variant for run in runs])
     labels = [run.label for run in runs]
     self.assertLen(set(labels), len(labels))
-    kinds = ('transformer', 'deep_sets')
     for run in runs:
-      if run.settings.get('model.meta_block.kind') not in kinds:
-        settings.resolve(run)
+      settings.resolve(run)
 
-  @parameterized.parameters(*_NAMES)
-  def test_made_up_scores_are_not_degenerate(self, name):
-    study, config = load(name)
-    _, outcomes = make_results(study, config)
-    self.assertEmpty(detector.find(outcomes))
+  @parameterized.parameters(
+      ('kuairand', 4.0, 0.5), ('kuairand_rates', 4.0, 0.5), ('ml100k', 6.0, 0.5)
+  )
+  def test_meta_blocks_have_the_rate_of_their_sort(self, data, mlp, deep_sets):
+    study, config = load('meta_blocks', data)
+    rates = {
+        run.label: run.settings.get('inner_loop.learning_rate')
+        for run in study.runs(config)
+    }
+    self.assertEqual(rates['mlp'], mlp)
+    self.assertEqual(rates['id_embedding'], mlp)
+    self.assertEqual(rates['deep_sets'], deep_sets)
+    self.assertEqual(rates['transformer'], deep_sets)
+
+  @parameterized.parameters(
+      ({}, 'train_end', '2022-05-02'),
+      (_VALIDATION, 'validation_start', '2022-04-30'),
+  )
+  def test_an_earlier_network_ends_before_what_is_tested(
+      self, given, name, day
+  ):
+    config = settings_lib.load('kuairand', given).resolve(run_lib.Run(''))
+    run = standard.trained_earlier(config, 2)
+    self.assertEqual(
+        run.settings, {f'protocol.{name}': f'{day}T00:00:00+08:00'}
+    )
+    self.assertEqual(run.options, {'skip': 2})
+
+  @parameterized.parameters(
+      # Five days, and two, are tested.
+      ({}, [6, 24, 48, 168]),
+      (_VALIDATION, [6, 24, 48]),
+      # What the protocol does itself is one refresh.
+      ({'protocol.refresh_hours': 168}, [6, 24, 48, 168]),
+      ({'protocol.refresh_hours': 200}, [6, 24, 48, 200]),
+      ({'protocol.refresh_hours': 0}, [6, 24, 48]),
+  )
+  def test_intervals_past_the_window_are_one(self, given, expected):
+    config = settings_lib.load('kuairand', given).resolve(run_lib.Run(''))
+    hours = [6, 24, 48, 168, 200]
+    self.assertEqual(standard.distinct_intervals(config, hours), expected)
+
+  @parameterized.parameters('cost', 'refresh')
+  def test_studies_refresh_once_at_most_once(self, name):
+    study = importlib.import_module(f'experiments.studies.{name}')
+    config = settings_lib.load('kuairand', _VALIDATION).resolve(run_lib.Run(''))
+    hours = [run.options.get('hours', 0) for run in study.runs(config)]
+    self.assertLess(sum(n >= 48 for n in hours), 2)
 
   @parameterized.parameters('refresh', 'transfer')
   def test_moving_cutoffs_needs_common_ones(self, name):

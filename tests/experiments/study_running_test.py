@@ -2,20 +2,22 @@
 
 import pathlib
 import shutil
-import sys
 import tempfile
-import types
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import parameterized
 import numpy as np
 
+from experiments.baselines import registry
 from experiments.study import datasets as datasets_lib
+from experiments.study import detector
 from experiments.study import run as run_lib
 from experiments.study import running
 from experiments.study import scorers
 from experiments.study import settings as settings_lib
 from experiments.study import training
+from experiments.study import writing
 from limaml_jax import errors
 from limaml_jax.training import loop
 from tests.experiments import commands
@@ -36,7 +38,7 @@ _RANDOM = run_lib.Run('random', variant='random')
 _PRIOR = run_lib.Run('item_prior', variant='item_prior')
 
 
-class RunAllTest(absltest.TestCase):
+class RunAllTest(parameterized.TestCase):
 
   @classmethod
   def setUpClass(cls):
@@ -47,6 +49,7 @@ class RunAllTest(absltest.TestCase):
     cls.workdir = cls.dir / 'studies'
     # Trained once for all tests, as studies share it.
     cls.first = cls.run_all(cls, _LIMAML, _UNADAPTED, _RANDOM, _PRIOR)
+    cls.trained = list((cls.workdir / 'trained').iterdir())
 
   def run_all(self, *runs, seeds=(0,), workdir=None, given=None):
     workdir = workdir or self.workdir
@@ -68,8 +71,7 @@ class RunAllTest(absltest.TestCase):
         )
 
   def test_unadapted_is_the_checkpoint_of_limaml(self):
-    trained = [p.name for p in (self.workdir / 'trained').iterdir()]
-    self.assertLen(trained, 1)
+    self.assertLen(self.trained, 1)
     one, other = (
         self.first[name][0].scores.score for name in ('limaml', 'unadapted')
     )
@@ -79,6 +81,21 @@ class RunAllTest(absltest.TestCase):
     facts = self.first['limaml'][0].facts
     self.assertGreater(facts['num_steps'], 2)
     self.assertGreater(facts['train_seconds'], 0)
+
+  def test_facts_of_what_an_earlier_call_trained(self):
+    (run_dir,) = self.trained
+    path = run_dir / training._FACTS_FILE
+    kept = path.read_text()
+    path.unlink()
+    config = settings_lib.load('ml100k', _SMALL).resolve(_LIMAML, 0)
+    data = datasets_lib.Datasets(self.workdir, None).get(config, {})
+    _, facts = training.train(
+        config, data, self.workdir, lambda done, total: None
+    )
+    path.write_text(kept)
+    expected = self.first['limaml'][0].facts
+    self.assertEqual(facts['num_steps'], expected['num_steps'])
+    self.assertIsNone(facts['train_seconds'])
 
   def test_what_is_finished_is_neither_trained_nor_scored_again(self):
     with (
@@ -128,7 +145,7 @@ class RunAllTest(absltest.TestCase):
     other = _LIMAML._replace(
         label='fast', settings={'inner_loop.learning_rate': 9.0}
     )
-    with mock.patch.object(training.loop, 'train', side_effect=fail):
+    with mock.patch.object(loop, 'train', side_effect=fail):
       outcomes = self.run_all(
           other,
           run_lib.Run('nobody', variant='nobody'),
@@ -149,8 +166,7 @@ class RunAllTest(absltest.TestCase):
       on_progress(1, 1)
       return scorers._random(data, seed)
 
-    registry = types.SimpleNamespace(REGISTRY={'dice': baseline})
-    with mock.patch.dict(sys.modules, {'experiments.baselines': registry}):
+    with mock.patch.dict(registry.REGISTRY, {'dice': baseline}):
       outcomes = self.run_all(
           run_lib.Run('dice', variant='dice'), seeds=(3,)
       )
@@ -159,10 +175,36 @@ class RunAllTest(absltest.TestCase):
     self.assertEqual(seen['config'].training.seed, 3)
     self.assertStartsWith(str(seen['workdir']), str(self.workdir))
 
-  def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self):
+  def test_runs_that_are_the_same_get_no_table(self):
+    # Without inner steps LiMAML is its own unadapted self.
+    outcomes = self.run_all(
+        _LIMAML, _UNADAPTED, _RANDOM, given={'inner_loop.num_steps': 0}
+    )
+    refused = detector.find(outcomes)
+    self.assertLen(refused, 1)
+    self.assertIn('limaml and unadapted give identical scores', refused[0])
+    facts = {
+        'title': 'T', 'question': 'Q?', 'command': 'c', 'seeds': [0],
+        'dataset': 'd', 'protocol': 'p', 'window': 'w', 'refused': refused,
+    }  # fmt: skip
+    directory = self.dir / 'degenerate' / 'x'
+    written = writing.write(directory, facts, outcomes, None)
+    self.assertEqual(writing.read_all(directory.parent), {directory: written})
+    self.assertEmpty(written['tables'])
+    self.assertLen(written['runs'], 3)
+    self.assertIsNotNone(written['runs'][0]['gauc_by_refresh'])
+    page = (directory / writing.PAGE_FILE).read_text()
+    self.assertIn('No table', page)
+    self.assertIn('identical scores', page)
+
+  @parameterized.parameters(
+      {}, {'episodes.support_half_life_events': 1.0}
+  )
+  def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self, **given):
     # Meta features of the entity alone: nothing is pooled, so both agree.
     outcomes = self.run_all(
-        _LIMAML, _LIMAML._replace(label='weights', scorer='per_row')
+        _LIMAML, _LIMAML._replace(label='weights', scorer='per_row'),
+        given=given,
     )
     stored, weights = (
         outcomes[name][0].scores for name in ('limaml', 'weights')
@@ -172,6 +214,11 @@ class RunAllTest(absltest.TestCase):
     facts = outcomes['weights'][0].facts
     self.assertEqual(facts['embedding_bytes'], 16)
     self.assertGreater(facts['weights_bytes'], 16)
+
+  def test_rows_by_weights_are_refused_for_a_history(self):
+    block = {'model.meta_block.kind': 'deep_sets'}
+    run = _LIMAML._replace(settings=block, scorer='per_row')
+    self.assertIn('per_row is for mlp', self.run_all(run)['limaml'][0].reason)
 
   def test_cost_counts_what_a_refresh_takes(self):
     costed = _LIMAML._replace(label='cost', options={'cost': True})
@@ -224,50 +271,6 @@ class ByTimeTest(absltest.TestCase):
     self.assertTrue(
         (old.age_seconds >= fresh.age_seconds)[present].all()
     )
-
-
-class WithRolesTest(absltest.TestCase):
-
-  SCHEMA = (
-      'name = "x"\n\n[[features]]\nname = "a"\nrole = "meta"  # One.\n\n'
-      '[[features]]\nname = "b"\nrole = "global"\n'
-  )
-
-  def test_changes_the_named_feature_alone(self):
-    text = datasets_lib.with_roles(self.SCHEMA, {'b': 'both'})
-    self.assertEqual(
-        text, self.SCHEMA.replace('role = "global"', 'role = "both"')
-    )
-    self.assertEqual(datasets_lib.with_roles(self.SCHEMA, {}), self.SCHEMA)
-
-  def test_refuses_an_unknown_feature_or_role(self):
-    for roles in ({'x': 'meta'}, {'a': 'local'}):
-      with self.assertRaises(errors.InputError):
-        datasets_lib.with_roles(self.SCHEMA, roles)
-
-  def test_without_raw_files_only_what_is_prepared_is_found(self):
-    directory = pathlib.Path(self.create_tempdir().full_path)
-    settings = settings_lib.load('ml100k', {})
-    config = settings.resolve(_LIMAML)
-    with self.assertRaisesRegex(errors.InputError, 'pass --data_dir'):
-      datasets_lib.Datasets(directory, None).get(config, {})
-
-
-class SettingsTest(absltest.TestCase):
-
-  def test_a_run_beats_the_command_line_and_that_the_file(self):
-    given = {'inner_loop.num_steps': 7, 'outer_loop.num_epochs': 9}
-    settings = settings_lib.load('kuairand', given)
-    run = _LIMAML._replace(settings={'inner_loop.num_steps': 3})
-    config = settings.resolve(run, seed=5)
-    self.assertEqual(config.inner_loop.num_steps, 3)
-    self.assertEqual(config.outer_loop.num_epochs, 9)
-    self.assertEqual(config.outer_loop.weight_decay, 0.01)  # Tuned: limaml.
-    self.assertEqual(config.training.seed, 5)
-
-  def test_an_unknown_configuration_is_refused(self):
-    with self.assertRaisesRegex(errors.InputError, 'choose one of .*kuairand'):
-      settings_lib.load('kuairant', {})
 
 
 if __name__ == '__main__':
