@@ -64,9 +64,9 @@ class DatasetsTest(absltest.TestCase):
     self.assertEqual(roles['item_rate'], 'global')
     self.assertIs(datasets.get(config, {'genres': 'both'}), data)
     base.write_text(
-        base.read_text().replace('name = "genres"', 'name = "kinds"')
+        base.read_text().replace('max_values = 6', 'max_values = 5')
     )
-    other = datasets.get(config, {'kinds': 'both'})
+    other = datasets.get(config, {'genres': 'both'})
     self.assertNotEqual(other.directory, data.directory)
 
   def test_without_raw_files_only_what_is_prepared_is_found(self):
