@@ -17,7 +17,7 @@ import small_log
 from limaml_jax.data import dataset
 from limaml_jax.data.tasks import task_table
 
-_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '6'))
+_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '3'))
 # Prepares in argv[1]; at write argv[2] of it the process kills itself.
 _PROGRAM = """
 import os, pathlib, signal, sys

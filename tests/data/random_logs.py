@@ -13,7 +13,7 @@ from limaml_jax.data.tasks import protocol as protocol_lib
 SETTINGS = hypothesis.settings(
     deadline=None,
     derandomize=True,
-    max_examples=int(os.environ.get('LIMAML_EXAMPLES', '8')),
+    max_examples=int(os.environ.get('LIMAML_EXAMPLES', '6')),
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 _HOUR = 3600

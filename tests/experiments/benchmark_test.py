@@ -7,6 +7,7 @@ import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import pytest
 import chex
 import jax
 
@@ -23,6 +24,7 @@ _KEYS = (
 
 class BenchmarkTest(absltest.TestCase):
 
+  @pytest.mark.slow
   def test_prints_a_line_for_each_implementation_and_number_of_steps(self):
     result = commands.run(
         'benchmark',
@@ -59,6 +61,7 @@ class BenchmarkTest(absltest.TestCase):
         ],
     )
 
+  @pytest.mark.slow
   def test_prepares_beside_a_bare_sort(self):
     log = self.create_tempdir().full_path
     made = commands.run(
@@ -75,6 +78,7 @@ class BenchmarkTest(absltest.TestCase):
     # Nothing is left beside the log.
     self.assertEqual(os.listdir(log), ['log'])
 
+  @pytest.mark.slow
   def test_what_a_step_holds_does_not_grow_with_the_table(self):
     result = commands.run(
         'benchmark',
@@ -141,6 +145,7 @@ runpy.run_module('experiments.benchmark', run_name='__main__')
         self.assertIn(message, lines[0])
 
 
+@pytest.mark.slow
 class CasesTest(parameterized.TestCase):
 
   @parameterized.parameters(*(case.name for case in cases.CASES))

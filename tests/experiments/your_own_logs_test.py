@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from absl.testing import absltest
+import pytest
 
 from tests.experiments import commands
 
@@ -20,6 +21,7 @@ def shape(line):
   return ' '.join(_NUMBER.sub('#', line).split())
 
 
+@pytest.mark.slow
 class YourOwnLogsTest(absltest.TestCase):
   """Runs the page: each command succeeds, and prints lines like those shown."""
 

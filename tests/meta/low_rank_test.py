@@ -29,7 +29,7 @@ from limaml_jax.meta import plain as plain_lib
 from limaml_jax.meta import task_loss
 
 # Each compiles two programs; LIMAML_EXAMPLES=100 searches longer.
-_NUM_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '6'))
+_NUM_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '3'))
 _SETTINGS = hypothesis.settings(deadline=None, derandomize=True)
 _NUM_TASKS = 3
 _NUM_FEATURES = 3

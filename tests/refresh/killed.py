@@ -21,7 +21,7 @@ from limaml_jax.store import contents
 from limaml_jax.store import snapshot
 from tests.refresh import small_refresh
 
-_NUM_KILLS = int(os.environ.get('LIMAML_KILLS', '2'))
+_NUM_KILLS = int(os.environ.get('LIMAML_KILLS', '1'))
 _NUM_READERS = 2
 _LONGEST_SECONDS = 1.5  # From the first day to a kill.
 _PATIENCE_SECONDS = 120

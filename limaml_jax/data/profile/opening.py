@@ -3,8 +3,6 @@
 import pathlib
 from typing import NamedTuple
 
-import duckdb
-
 from limaml_jax.data.engines import duckdb_engine
 from limaml_jax.data.log import event_time
 from limaml_jax.data.log import opened as opened_lib
@@ -63,7 +61,7 @@ def view(name: str) -> str:
 
 
 def open_log(
-    connection: duckdb.DuckDBPyConnection,
+    engine: duckdb_engine.DuckDbEngine,
     schema: schema_lib.Schema,
     data_dir: str | pathlib.Path,
     *,
@@ -72,7 +70,7 @@ def open_log(
   """Opens what the schema names.
 
   Args:
-    connection: DuckDB, which receives the tables.
+    engine: DuckDB, which receives the tables.
     schema: says what is where.
     data_dir: that its files are relative to.
     task_entity: entity type that is adapted.
@@ -83,7 +81,6 @@ def open_log(
   Raises:
     InputError: for a file, column or expression that is not there.
   """
-  engine = duckdb_engine.DuckDbEngine(connection)
   entity = raw_log.find_entity(schema, task_entity)
   features = raw_log.features_of(schema, task_entity)
   files = raw_log.find_files(schema, entity, data_dir)

@@ -51,10 +51,12 @@ def profile(
       tempfile.TemporaryDirectory() as scratch,
       duckdb_engine.connect(scratch, memory_limit) as connection,
   ):
+    # One alone: each sets the zone of the connection anew.
+    engine = duckdb_engine.DuckDbEngine(connection)
     log = opening.open_log(
-        connection, schema, data_dir, task_entity=data.task_entity
+        engine, schema, data_dir, task_entity=data.task_entity
     )
-    past.add(duckdb_engine.DuckDbEngine(connection), log)
+    past.add(engine, log)
     on_progress(1, _NUM_STEPS)
     known = _profile(connection, log, on_progress)
   return known._replace(findings=findings.find(known, schema))
