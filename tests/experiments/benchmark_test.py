@@ -7,9 +7,9 @@ import sys
 
 from absl.testing import absltest
 from absl.testing import parameterized
-import pytest
 import chex
 import jax
+import pytest
 
 from experiments.benchmark import cases
 from limaml_jax import config as config_lib
