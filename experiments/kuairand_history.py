@@ -63,13 +63,24 @@ def main() -> None:
     link = output / path.name
     if not link.exists():
       link.symlink_to(path)
+  _write_table(source, output / _WITH_HISTORY)
+  print(f'{output / _WITH_HISTORY}: users with what was before the log')
+
+
+def _write_table(source: pathlib.Path, path: pathlib.Path) -> None:
+  """Writes the table, whole or not at all."""
   files = {'users': str(source / _USERS), 'history': str(source / _HISTORY)}
   connection = duckdb.connect()
-  connection.execute(f'create table users as {_QUERY}', files)
-  temporary = output / f'.{_WITH_HISTORY}'
+  try:
+    connection.execute(f'create table users as {_QUERY}', files)
+  except duckdb.Error as error:
+    raise errors.InputError(
+        f'{source}: {str(error).splitlines()[0]}; is {_USERS} or {_HISTORY} not'
+        ' that of the release, or not whole?'
+    ) from error
+  temporary = path.with_name(f'.{path.name}')
   connection.table('users').write_parquet(str(temporary))
-  temporary.replace(output / _WITH_HISTORY)
-  print(f'{output / _WITH_HISTORY}: users with what was before the log')
+  temporary.replace(path)
 
 
 if __name__ == '__main__':

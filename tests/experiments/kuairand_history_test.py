@@ -75,6 +75,19 @@ class KuairandHistoryTest(absltest.TestCase):
     self.assertLen(result.stderr.strip().splitlines(), 1)
     self.assertIn('user_features_pure.csv.gz: no such file', result.stderr)
 
+  def test_torn_files_are_one_line_and_leave_the_table_before(self):
+    self.write_raw()
+    self.assertEqual(self.run_binary().returncode, 0)
+    made = self.root / 'out' / 'user_features_with_history.parquet'
+    before = made.read_bytes()
+    torn = self.root / 'raw' / 'user_sequences_before_20220425.parquet'
+    torn.write_bytes(torn.read_bytes()[:-20])
+    result = self.run_binary()
+    self.assertEqual(result.returncode, 1)
+    self.assertLen(result.stderr.strip().splitlines(), 1)
+    self.assertIn(torn.name, result.stderr)
+    self.assertEqual(made.read_bytes(), before)
+
 
 if __name__ == '__main__':
   absltest.main()
