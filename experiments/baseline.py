@@ -23,6 +23,7 @@ from experiments import pipeline
 from experiments import progress
 from experiments import variants
 from experiments.baselines import registry
+from experiments.baselines import request as request_lib
 from experiments.baselines import tuning
 from limaml_jax import errors
 from limaml_jax.evaluation import scores as scores_lib
@@ -63,9 +64,8 @@ def main() -> None:
     _search(name, data, config, workdir)
     return
   with progress.bar(name) as update:
-    scores = registry.REGISTRY[name](
-        data, config, seed=_SEED.value, workdir=workdir, on_progress=update
-    )
+    request = request_lib.Request(data, config, _SEED.value, workdir, update)
+    scores = registry.REGISTRY[name](request)
   path = workdir / f'{name}_{_SEED.value}.parquet'
   scores_lib.write(path, scores)
   rng = np.random.default_rng(_BOOTSTRAP_SEED)
@@ -80,12 +80,11 @@ def _search(name, data, config, workdir) -> None:
   table = rich_table.Table(title=f'{name}, validation window')
   for column in ('ROC-AUC', 'GAUC', 'settings'):
     table.add_column(column)
+  request = request_lib.Request(data, config, _SEED.value, workdir)
   trials = []
   with progress.bar(f'search {name}') as update:
     for done, settings in enumerate(tuning.trials(name)):
-      scores = tuning.SEARCHED[name](
-          data, config, seed=_SEED.value, workdir=workdir, settings=settings
-      )
+      scores = tuning.SEARCHED[name](request, settings)
       quality = summary_lib.quality(scores)
       trials.append(
           (quality['roc_auc'] or 0.0, quality['gauc'] or 0.0, settings)

@@ -6,15 +6,14 @@ the table: so it has seen what a daily refresh of meta embeddings has seen.
 Where the protocol refreshes once, it is the network as trained.
 """
 
-from collections.abc import Callable
 import dataclasses
-import pathlib
 
 import numpy as np
 from scipy import special
 
 from experiments import pipeline
 from experiments import variants
+from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
 from limaml_jax import config as config_lib
@@ -46,31 +45,24 @@ class Settings:
 
 
 def score(
-    data: pipeline.Dataset,
-    config: config_lib.Config,
-    *,
-    seed: int,
-    workdir: pathlib.Path,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    settings: Settings = Settings(),
+    request: request_lib.Request, settings: Settings = Settings()
 ) -> scores_lib.Scores:
   """Trains to the cutoff unless that is done, then day by day, and scores.
 
   Args:
-    data: prepared dataset.
-    config: of the variant `wide_deep_id`.
-    seed: of training.
-    workdir: receives the network, in a folder named for baseline and seed.
-    on_progress: called with (steps or refreshes done, all).
+    request: what to score, and with what.
     settings: of the daily training.
   """
-  config = variants.apply(VARIANT, config)
-  config = pipeline.with_seed(config, seed)
+  data = request.data
+  config = variants.apply(VARIANT, request.config)
+  config = pipeline.with_seed(config, request.seed)
   rows = served_rows.list_rows(data)
   cutoffs = data.info.cutoffs or (0,)
   data = with_row_for_each_entity(data)
-  run_dir = workdir / _NAME / f'seed_{seed}'
-  state, assembly = row_network.train(data, config, run_dir, on_progress)
+  run_dir = request.workdir / _NAME / f'seed_{request.seed}'
+  state, assembly = row_network.train(
+      data, config, run_dir, request.on_progress
+  )
   update = _make_update(config, assembly, state, settings)
   network = row_network.RowNetwork(assembly, data.info.entity_type)
   parts = []
@@ -86,7 +78,7 @@ def score(
         state.params, data.table, today.entity, today.event
     )
     parts.append(served_rows.as_scores(data, today, special.expit(logits)))
-    on_progress(day + 1, len(cutoffs))
+    request.on_progress(day + 1, len(cutoffs))
   return scores_lib.concatenate(parts)
 
 

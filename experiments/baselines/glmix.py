@@ -6,9 +6,7 @@ and its taste for categories of items and context, refit at each refresh on top
 of the fixed logit.
 """
 
-from collections.abc import Callable
 import dataclasses
-import pathlib
 
 import numpy as np
 from scipy import optimize
@@ -17,9 +15,9 @@ from scipy import special
 
 from experiments import pipeline
 from experiments.baselines import entity_effects
+from experiments.baselines import request as request_lib
 from experiments.baselines import served_rows
 from experiments.baselines import tabular
-from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.evaluation import baselines
@@ -47,28 +45,18 @@ class Settings:
 
 
 def score(
-    data: pipeline.Dataset,
-    config: config_lib.Config,
-    *,
-    seed: int,
-    workdir: pathlib.Path,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    settings: Settings = Settings(),
+    request: request_lib.Request, settings: Settings = Settings()
 ) -> scores_lib.Scores:
   """Fits both effects, and scores the test rows.
 
   Args:
-    data: prepared dataset.
-    config: of the experiment; nothing of it is needed.
-    seed: nothing is random.
-    workdir: nothing is written there.
-    on_progress: called with (fits done, all).
+    request: what to score, and with what.
     settings: of the models.
 
   Raises:
     InputError: if there is no training event.
   """
-  del config, seed, workdir
+  data = request.data
   rows = served_rows.list_rows(data)
   logits = fixed_logits(data, precision=settings.fixed_precision)
   features = taste_features(data)
@@ -81,7 +69,7 @@ def score(
       features=features,
       precision=precision,
       max_events=settings.max_events,
-      on_progress=on_progress,
+      on_progress=request.on_progress,
   )
   return served_rows.as_scores(data, rows, special.expit(logits))
 

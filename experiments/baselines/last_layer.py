@@ -5,9 +5,7 @@ back by a Gaussian prior around what training left. The logit is linear in that
 layer, so the optimum is found, whatever a number of gradient steps would reach.
 """
 
-from collections.abc import Callable
 import dataclasses
-import pathlib
 
 import numpy as np
 from scipy import special
@@ -15,9 +13,9 @@ from scipy import special
 from experiments import pipeline
 from experiments import variants
 from experiments.baselines import entity_effects
+from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
-from limaml_jax import config as config_lib
 from limaml_jax.evaluation import scores as scores_lib
 
 VARIANT = variants.GLOBAL
@@ -39,28 +37,21 @@ class Settings:
 
 
 def score(
-    data: pipeline.Dataset,
-    config: config_lib.Config,
-    *,
-    seed: int,
-    workdir: pathlib.Path,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    settings: Settings = Settings(),
+    request: request_lib.Request, settings: Settings = Settings()
 ) -> scores_lib.Scores:
   """Trains the network unless it is there, fits, and scores the test rows.
 
   Args:
-    data: prepared dataset.
-    config: of the variant `global`.
-    seed: of training.
-    workdir: receives the network, in a folder named for variant and seed.
-    on_progress: called with (steps or fits done, all).
+    request: what to score, and with what.
     settings: of the fits.
   """
-  config = variants.apply(VARIANT, config)
-  config = pipeline.with_seed(config, seed)
-  run_dir = workdir / VARIANT / f'seed_{seed}'
-  state, assembly = row_network.train(data, config, run_dir, on_progress)
+  data = request.data
+  config = variants.apply(VARIANT, request.config)
+  config = pipeline.with_seed(config, request.seed)
+  run_dir = request.workdir / VARIANT / f'seed_{request.seed}'
+  state, assembly = row_network.train(
+      data, config, run_dir, request.on_progress
+  )
   network = row_network.RowNetwork(assembly, data.info.entity_type)
   entity = served_rows.owners(data)
   event = np.arange(entity.size)
@@ -76,6 +67,6 @@ def score(
       features=features,
       precision=precision,
       max_events=settings.max_events,
-      on_progress=on_progress,
+      on_progress=request.on_progress,
   )
   return served_rows.as_scores(data, rows, special.expit(logits))

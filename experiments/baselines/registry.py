@@ -4,17 +4,14 @@ from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import functools
-import pathlib
 from typing import Any
-from typing import Protocol
 
-from experiments import pipeline
 from experiments.baselines import daily_ids
 from experiments.baselines import glmix
 from experiments.baselines import last_layer
+from experiments.baselines import request as request_lib
 from experiments.baselines import tabular
 from experiments.baselines import trees
-from limaml_jax import config as config_lib
 from limaml_jax.evaluation import scores as scores_lib
 
 TREES = 'trees'
@@ -27,18 +24,8 @@ LAST_LAYER = 'last_layer'
 DAILY_IDS = 'daily_ids'
 
 
-class ScoreFn(Protocol):
-  """Scores the test rows by a baseline, in the order of a replay."""
-
-  def __call__(  # noqa: D102
-      self,
-      data: pipeline.Dataset,
-      config: config_lib.Config,
-      *,
-      seed: int,
-      workdir: pathlib.Path,
-      on_progress: Callable[[int, int], None] = ...,
-  ) -> scores_lib.Scores: ...
+# Scores the test rows by a baseline, in the order of a replay.
+ScoreFn = Callable[[request_lib.Request], scores_lib.Scores]
 
 
 def _with_rates(**settings: Any) -> trees.Settings:

@@ -1,16 +1,13 @@
 """Gradient-boosted trees on all features and on past rates made by hand."""
 
-from collections.abc import Callable
 import dataclasses
-import pathlib
 from typing import Any
 
 import numpy as np
 
-from experiments import pipeline
+from experiments.baselines import request as request_lib
 from experiments.baselines import served_rows
 from experiments.baselines import tabular
-from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import scores as scores_lib
@@ -38,33 +35,23 @@ class Settings:
 
 
 def score(
-    data: pipeline.Dataset,
-    config: config_lib.Config,
-    *,
-    seed: int,
-    workdir: pathlib.Path,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    settings: Settings = Settings(),
+    request: request_lib.Request, settings: Settings = Settings()
 ) -> scores_lib.Scores:
   """Boosts trees on the training events, and scores the test rows.
 
   Args:
-    data: prepared dataset.
-    config: of the experiment; trees need nothing of it.
-    seed: of the choice of bins.
-    workdir: nothing is written there.
-    on_progress: called with (steps done, all).
+    request: what to score, and with what.
     settings: of the trees.
 
   Raises:
     InputError: if scikit-learn is missing, or nothing can be learned.
   """
-  del config, workdir
+  data, on_progress = request.data, request.on_progress
   columns = tabular.make(data, settings.rates)
   on_progress(1, 3)
   table = data.table
   is_train = baselines.leading_mask(table.offsets, table.num_train)
-  model = _new_model(settings, columns.is_categorical, seed)
+  model = _new_model(settings, columns.is_categorical, request.seed)
   labels = table.labels[is_train]
   if np.unique(labels).size < 2:
     raise errors.InputError(

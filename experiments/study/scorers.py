@@ -15,6 +15,7 @@ from experiments import closed_form
 from experiments import pipeline
 from experiments import variants
 from experiments.baselines import registry
+from experiments.baselines import request as request_lib
 from experiments.study import cost
 from experiments.study import per_row
 from experiments.study import run as run_lib
@@ -84,9 +85,8 @@ def score(
     fn = find_baseline(run.variant)
     folder = workdir / 'baselines' / job.key()
     update = functools.partial(on_progress, 'score')
-    return fn(
-        data, job.config, seed=job.seed, workdir=folder, on_progress=update
-    ), {}
+    request = request_lib.Request(data, job.config, job.seed, folder, update)
+    return fn(request), {}
   if run.scorer not in SCORERS:
     raise errors.InputError(
         f'scorer {run.scorer}: unknown; choose one of {", ".join(SCORERS)}'

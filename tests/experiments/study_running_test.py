@@ -161,10 +161,10 @@ class RunAllTest(parameterized.TestCase):
   def test_a_baseline_of_the_registry_is_given_what_it_needs(self):
     seen = {}
 
-    def baseline(data, config, *, seed, workdir, on_progress):
-      seen.update(config=config, seed=seed, workdir=workdir)
-      on_progress(1, 1)
-      return scorers._random(data, seed)
+    def baseline(request):
+      seen.update(request._asdict())
+      request.on_progress(1, 1)
+      return scorers._random(request.data, request.seed)
 
     with mock.patch.dict(registry.REGISTRY, {'dice': baseline}):
       outcomes = self.run_all(

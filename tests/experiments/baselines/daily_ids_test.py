@@ -7,6 +7,7 @@ from absl.testing import absltest
 import numpy as np
 
 from experiments.baselines import daily_ids
+from experiments.baselines import request as request_lib
 from tests.experiments.baselines import daily_world
 
 
@@ -29,13 +30,11 @@ class DailyIdsTest(absltest.TestCase):
         outer_loop__holdout_fraction=0.2,
         training__checkpoint_every=10,
     )
-    return daily_ids.score(
-        data or cls.data,
-        config,
-        seed=0,
-        workdir=workdir or cls.workdir,
-        settings=dataclasses.replace(daily_ids.Settings(), **settings),
+    request = request_lib.Request(
+        data or cls.data, config, seed=0, workdir=workdir or cls.workdir
     )
+    settings = dataclasses.replace(daily_ids.Settings(), **settings)
+    return daily_ids.score(request, settings)
 
   def test_learns_nothing_from_a_refresh_on(self):
     cutoff = self.data.info.cutoffs[1]

@@ -4,6 +4,7 @@ from absl.testing import absltest
 import numpy as np
 
 from experiments.baselines import glmix
+from experiments.baselines import request as request_lib
 from limaml_jax.evaluation import metrics
 from tests.experiments.baselines import daily_world
 
@@ -25,7 +26,8 @@ def roc_auc(scores):
 
 def score(data, **settings):
   settings = dataclasses.replace(glmix.Settings(), **settings)
-  return glmix.score(data, None, seed=0, workdir=None, settings=settings)
+  request = request_lib.Request(data, None, seed=0, workdir=None)
+  return glmix.score(request, settings)
 
 
 class GlmixTest(absltest.TestCase):

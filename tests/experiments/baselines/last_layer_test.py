@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments import variants
 from experiments.baselines import last_layer
+from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
 from limaml_jax import errors
@@ -37,13 +38,11 @@ class LastLayerTest(absltest.TestCase):
 
   @classmethod
   def score(cls, data=None, **settings):
-    return last_layer.score(
-        data or cls.data,
-        cls.config,
-        seed=0,
-        workdir=cls.workdir,
-        settings=dataclasses.replace(last_layer.Settings(), **settings),
+    request = request_lib.Request(
+        data or cls.data, cls.config, seed=0, workdir=cls.workdir
     )
+    settings = dataclasses.replace(last_layer.Settings(), **settings)
+    return last_layer.score(request, settings)
 
   def train(self):
     """Returns the trained network, which is there already."""

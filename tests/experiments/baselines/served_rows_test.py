@@ -10,6 +10,7 @@ import numpy as np
 from experiments import pipeline
 from experiments.baselines import last_layer
 from experiments.baselines import registry
+from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
 from experiments.baselines import trees
@@ -48,9 +49,8 @@ class ServedRowsTest(parameterized.TestCase):
     settings = {}
     if name == registry.TREES:
       settings['settings'] = trees.Settings(num_trees=5)
-    scores = tuning.SEARCHED[name](
-        self.data, self.config, seed=0, workdir=self.workdir, **settings
-    )
+    request = request_lib.Request(self.data, self.config, 0, self.workdir)
+    scores = tuning.SEARCHED[name](request, **settings)
     bootstrap.refuse_different_rows(self.replayed, scores)
     for field in ('day', 'support_size', 'entity', 'label'):
       np.testing.assert_array_equal(

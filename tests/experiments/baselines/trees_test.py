@@ -5,6 +5,7 @@ from unittest import mock
 from absl.testing import absltest
 import numpy as np
 
+from experiments.baselines import request as request_lib
 from experiments.baselines import tabular
 from experiments.baselines import trees
 from limaml_jax import errors
@@ -20,7 +21,8 @@ def score(data, **settings):
       min_leaf_rows=5,
       **settings,
   )
-  return trees.score(data, None, seed=0, workdir=None, settings=settings)
+  request = request_lib.Request(data, None, seed=0, workdir=None)
+  return trees.score(request, settings)
 
 
 class TreesTest(absltest.TestCase):
