@@ -77,7 +77,8 @@ def score(
     logits = network.logits(
         state.params, data.table, today.entity, today.event
     )
-    parts.append(served_rows.as_scores(data, today, special.expit(logits)))
+    probability = special.expit(logits)
+    parts.append(replay.unserved_scores(data.table, today, probability))
     request.on_progress(day + 1, len(cutoffs))
   return scores_lib.concatenate(parts)
 

@@ -21,6 +21,7 @@ from experiments.baselines import tabular
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.evaluation import baselines
+from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 
 _MAX_DEVIATION = 5.0
@@ -71,7 +72,7 @@ def score(
       max_events=settings.max_events,
       on_progress=request.on_progress,
   )
-  return served_rows.as_scores(data, rows, special.expit(logits))
+  return replay.unserved_scores(data.table, rows, special.expit(logits))
 
 
 def fixed_logits(data: pipeline.Dataset, *, precision: float) -> np.ndarray:

@@ -16,6 +16,8 @@ from experiments.baselines import entity_effects
 from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
 from experiments.baselines import served_rows
+from limaml_jax.data import dataset
+from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 
 VARIANT = variants.GLOBAL
@@ -53,7 +55,7 @@ def score(
       data, config, run_dir, request.on_progress
   )
   network = row_network.RowNetwork(assembly, data.info.entity_type)
-  entity = served_rows.owners(data)
+  entity = dataset.event_owners(data.table)
   event = np.arange(entity.size)
   read = state.params, data.table, entity, event
   features = network.last_inputs(*read)
@@ -69,4 +71,4 @@ def score(
       max_events=settings.max_events,
       on_progress=request.on_progress,
   )
-  return served_rows.as_scores(data, rows, special.expit(logits))
+  return replay.unserved_scores(data.table, rows, special.expit(logits))

@@ -5,7 +5,6 @@ import numpy as np
 from experiments import pipeline
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
-from limaml_jax.evaluation import scores as scores_lib
 
 
 def list_rows(data: pipeline.Dataset) -> replay.TestRows:
@@ -13,13 +12,6 @@ def list_rows(data: pipeline.Dataset) -> replay.TestRows:
   rows = replay.test_rows(data.table, data.info)
   order = np.argsort(rows.day, kind='stable')
   return replay.TestRows(*(column[order] for column in rows))
-
-
-def as_scores(
-    data: pipeline.Dataset, rows: replay.TestRows, probability: np.ndarray
-) -> scores_lib.Scores:
-  """Returns the scored rows; nothing that was stored has an age here."""
-  return replay.unserved_scores(data.table, rows, probability)
 
 
 def refresh_times(data: pipeline.Dataset) -> np.ndarray:
@@ -37,8 +29,3 @@ def refresh_times(data: pipeline.Dataset) -> np.ndarray:
     return times - (times - first) % period
   cutoffs = replay.entity_cutoffs(table)[dataset.event_owners(table)]
   return np.minimum(times, cutoffs)
-
-
-def owners(data: pipeline.Dataset) -> np.ndarray:
-  """Returns the entity of each event, [events]."""
-  return dataset.event_owners(data.table)

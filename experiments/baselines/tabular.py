@@ -13,6 +13,7 @@ from experiments import pipeline
 from experiments.baselines import rates
 from experiments.baselines import served_rows
 from limaml_jax import types
+from limaml_jax.data import dataset
 
 # Categories that a tree can split by itself; those of larger vocabularies are
 # told by the past rate of their label alone.
@@ -59,7 +60,7 @@ def feature_of_events(
   table = data.table
   if name in table.event_features:
     return table.event_features[name]
-  return table.entity_features[name][served_rows.owners(data)]
+  return table.entity_features[name][dataset.event_owners(data.table)]
 
 
 def make(data: pipeline.Dataset, settings: RateSettings) -> Columns:
@@ -109,7 +110,7 @@ def _rates(
   table, info = data.table, data.info
   times, labels = table.timestamps, table.labels
   cutoffs = served_rows.refresh_times(data) if settings.at_refresh else times
-  owners = served_rows.owners(data)
+  owners = dataset.event_owners(data.table)
   everything = rates.past_counts(np.zeros_like(times), times, labels, cutoffs)
   prior = everything.smoothed(0.5, 1.0)
   columns = {}

@@ -10,6 +10,7 @@ from experiments.baselines import served_rows
 from experiments.baselines import tabular
 from limaml_jax import errors
 from limaml_jax.evaluation import baselines
+from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 
 
@@ -65,7 +66,7 @@ def score(
   rows = served_rows.list_rows(data)
   probability = model.predict_proba(columns.values[rows.event])[:, 1]
   on_progress(3, 3)
-  return served_rows.as_scores(data, rows, probability)
+  return replay.unserved_scores(data.table, rows, probability)
 
 
 def _new_model(

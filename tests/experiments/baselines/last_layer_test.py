@@ -11,8 +11,8 @@ from experiments import variants
 from experiments.baselines import last_layer
 from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
-from experiments.baselines import served_rows
 from limaml_jax import errors
+from limaml_jax.data import dataset
 from limaml_jax.evaluation import metrics
 from limaml_jax.training import checkpoint
 from tests.experiments.baselines import daily_world
@@ -70,7 +70,7 @@ class LastLayerTest(absltest.TestCase):
   def test_a_logit_is_linear_in_what_the_last_layer_reads(self):
     state, assembly = self.train()
     network = row_network.RowNetwork(assembly, 'user')
-    entity = served_rows.owners(self.data)
+    entity = dataset.event_owners(self.data.table)
     event = np.arange(entity.size)
     rows = self.data.table, entity, event
     inputs = network.last_inputs(state.params, *rows)

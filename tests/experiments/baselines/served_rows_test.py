@@ -15,6 +15,7 @@ from experiments.baselines import row_network
 from experiments.baselines import served_rows
 from experiments.baselines import trees
 from experiments.baselines import tuning
+from limaml_jax.data import dataset
 from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import bootstrap
 from limaml_jax.evaluation import replay
@@ -85,7 +86,7 @@ class ServedRowsTest(parameterized.TestCase):
     is_test = ~baselines.leading_mask(
         data.table.offsets, data.table.num_history
     )
-    first = replay.entity_cutoffs(data.table)[served_rows.owners(data)]
+    first = replay.entity_cutoffs(data.table)[dataset.event_owners(data.table)]
     times = data.table.timestamps
     np.testing.assert_array_equal(refreshed[is_test], first[is_test])
     np.testing.assert_array_equal(refreshed[~is_test], times[~is_test])
