@@ -1,12 +1,12 @@
-r"""Adds to KuaiRand-Pure's user table what each user did before the log begins.
+r"""Adds to KuaiRand-Pure's tables what was seen before the log begins.
 
     python -m experiments.kuairand_history --data_dir=DIR --output=DIR2
 
 The release has, of each user, up to 50 videos shown before the first day, and
 which of them were watched for long or liked. They have no times of their own,
-so they are no events; DIR2 gets the user table with their counts, and links to
-the raw files. All of it precedes the first event. The schema
-`kuairand_everything` reads DIR2.
+so they are no events; DIR2 gets the user table and the video table with their
+counts, and links to the raw files. All of it precedes the first event. The
+schema `kuairand_everything` reads DIR2.
 """
 
 import pathlib
@@ -25,15 +25,15 @@ _DATA_DIR = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     'output',
     None,
-    'Receives the table, and links to the raw files.',
+    'Receives the tables, and links to the raw files.',
     required=True,
 )
 
 _USERS = 'user_features_pure.csv.gz'
+_VIDEOS = 'video_features_basic_pure.csv.gz'
 _HISTORY = 'user_sequences_before_20220425.parquet'
-_WITH_HISTORY = 'user_features_with_history.parquet'
 # A user whom the history lacks has empty cells; so has a share of nothing.
-_QUERY = """
+_USER_QUERY = """
 select
   users.*,
   len(watch_seq) as history_shown,
@@ -42,17 +42,53 @@ select
   history_len as history_length,
   (select max(last_time_ms) from read_parquet($history)) / 864e5
     - last_time_ms / 864e5 as history_days_since
-from read_csv($users) as users
+from read_csv($table) as users
 left join read_parquet($history) as history using (user_id)
 order by user_id
 """
+# Shares lean to that of all videos, as if each had been shown so often more.
+_PRIOR_SHOWN = 20
+_VIDEO_QUERY = f"""
+with shown as (
+  select
+    unnest(watch_seq) as video_id,
+    list_contains(long_watch_seq, video_id)::int as is_long_view,
+    list_contains(like_seq, video_id)::int as is_like
+  from read_parquet($history)
+),
+history as (
+  select
+    video_id, count(*) as shown,
+    sum(is_long_view) as long_views, sum(is_like) as likes
+  from shown group by video_id
+),
+mean as (
+  select avg(is_long_view) as long_views, avg(is_like) as likes from shown
+)
+select
+  videos.*,
+  coalesce(shown, 0) as video_history_shown,
+  (coalesce(history.long_views, 0) + {_PRIOR_SHOWN} * mean.long_views)
+    / (video_history_shown + {_PRIOR_SHOWN}) as video_history_long_views,
+  (coalesce(history.likes, 0) + {_PRIOR_SHOWN} * mean.likes)
+    / (video_history_shown + {_PRIOR_SHOWN}) as video_history_likes
+from read_csv($table) as videos
+left join history using (video_id)
+cross join mean
+order by video_id
+"""
+# Of each raw table, what is written of it.
+_WITH_HISTORY = {
+    _USERS: ('user_features_with_history.parquet', _USER_QUERY),
+    _VIDEOS: ('video_features_with_history.parquet', _VIDEO_QUERY),
+}
 
 
 def main() -> None:
-  """Writes the table."""
+  """Writes the tables."""
   source = pathlib.Path(_DATA_DIR.value).resolve()
   output = pathlib.Path(_OUTPUT.value)
-  for name in (_USERS, _HISTORY):
+  for name in (*_WITH_HISTORY, _HISTORY):
     if not (source / name).is_file():
       raise errors.InputError(
           f'{source / name}: no such file; --data_dir names the raw files of '
@@ -63,23 +99,26 @@ def main() -> None:
     link = output / path.name
     if not link.exists():
       link.symlink_to(path)
-  _write_table(source, output / _WITH_HISTORY)
-  print(f'{output / _WITH_HISTORY}: users with what was before the log')
+  for name, (written, query) in _WITH_HISTORY.items():
+    _write_table(source, name, query, output / written)
+    print(f'{output / written}: with what was before the log')
 
 
-def _write_table(source: pathlib.Path, path: pathlib.Path) -> None:
-  """Writes the table, whole or not at all."""
-  files = {'users': str(source / _USERS), 'history': str(source / _HISTORY)}
+def _write_table(
+    source: pathlib.Path, name: str, query: str, path: pathlib.Path
+) -> None:
+  """Writes one table, whole or not at all."""
+  files = {'table': str(source / name), 'history': str(source / _HISTORY)}
   connection = duckdb.connect()
   try:
-    connection.execute(f'create table users as {_QUERY}', files)
+    connection.execute(f'create table written as {query}', files)
   except duckdb.Error as error:
     raise errors.InputError(
-        f'{source}: {str(error).splitlines()[0]}; is {_USERS} or {_HISTORY} not'
+        f'{source}: {str(error).splitlines()[0]}; is {name} or {_HISTORY} not'
         ' that of the release, or not whole?'
     ) from error
   temporary = path.with_name(f'.{path.name}')
-  connection.table('users').write_parquet(str(temporary))
+  connection.table('written').write_parquet(str(temporary))
   temporary.replace(path)
 
 

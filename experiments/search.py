@@ -3,15 +3,20 @@ r"""Searches the settings of one variant on the validation window.
     python -m experiments.search --config=experiments/configs/kuairand.py \
         --data_dir=DIR --workdir=runs/search --variant=limaml
 
-Every variant gets the same number of trials, drawn at random from its space
-below; a trial is judged by ROC-AUC as served on the validation window, which
-ends before the first test event. What a variant is given in its configuration
-file is the best trial here. Finished trials are kept.
+Settings are drawn at random from the variant's space below; the first are those
+of the configuration. Each is trained once, the better half with a second seed,
+half of those with two more, and so on (experiments/halving.py). They are judged
+by ROC-AUC as served on the validation window, which ends before the first test
+event. WORKDIR/VARIANT.json has all of them, and the budget that was spent;
+finished trainings are kept. What a configuration file gives a variant is the
+best here.
 """
 
+from collections.abc import Sequence
 import itertools
 import json
 import pathlib
+import time
 
 from absl import flags
 import numpy as np
@@ -21,10 +26,12 @@ from rich import table as rich_table
 from experiments import binary
 from experiments import closed_form
 from experiments import config_flag
+from experiments import halving
 from experiments import pipeline
 from experiments import progress
 from experiments import variants
 from limaml_jax import config as config_lib
+from limaml_jax import errors
 from limaml_jax import overrides
 from limaml_jax.evaluation import baselines
 from limaml_jax.evaluation import scores as scores_lib
@@ -49,7 +56,7 @@ _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Receives the trials of all variants.', required=True
 )
 _TRIALS = flags.DEFINE_integer(
-    'trials', 12, 'Settings to try.', lower_bound=1
+    'trials', 8, 'Settings to try; 8 are 16 trainings.', lower_bound=1
 )
 
 _SPACE = {
@@ -64,6 +71,8 @@ _INNER_SPACE = {
     'inner_loop.learning_rate': (2.0, 4.0, 6.0),
     'inner_loop.prior_rows': (4.0, 8.0, 16.0),
 }
+# Meta blocks that read a history want smaller rates.
+_HISTORY_SPACE = {'inner_loop.learning_rate': (0.25, 0.5, 1.0)}
 
 
 def main() -> None:
@@ -82,16 +91,45 @@ def main() -> None:
     )
   data = pipeline.load(workdir / 'tasks')
   if is_closed_form:
-    _print(_try_strengths(data))
+    trials = _try_strengths(data)
+    _print(sorted(trials, key=lambda trial: -trial['roc_auc']))
     return
-  trials = []
-  for number, settings in enumerate(_draw(_VARIANT.value, _TRIALS.value)):
-    config = overrides.override(base, settings)
-    run_dir = workdir / _VARIANT.value / f'trial_{number:02d}'
-    trials.append(settings | _judge(data, config, run_dir, number))
-    path = workdir / f'{_VARIANT.value}.json'
-    pipeline.write_text(path, json.dumps(trials, indent=2))
-  _print(trials)
+  candidates = _draw(base, _TRIALS.value)
+  path = workdir / f'{_VARIANT.value}.json'
+  start = time.perf_counter()
+
+  def judge(number: int, seed: int) -> float:
+    config = overrides.override(
+        base, candidates[number] | {'training.seed': seed}
+    )
+    name = f'trial_{number:02d}' + (f'_seed_{seed}' if seed else '')
+    run_dir = workdir / _VARIANT.value / name
+    return _judge(data, config, run_dir, f'trial {number}, seed {seed}')
+
+  def write(trials: Sequence[halving.Trial]) -> None:
+    done = sum(len(trial.values) for trial in trials)
+    record = {
+        'trials': _rows(candidates, trials),
+        'trainings': done,
+        'planned_trainings': halving.num_judgements(len(candidates)),
+        'seconds': time.perf_counter() - start,
+    }
+    pipeline.write_text(path, json.dumps(record, indent=2))
+
+  trials = halving.search(len(candidates), judge, write)
+  _print(_rows(candidates, trials))
+
+
+def _rows(
+    candidates: Sequence[dict], trials: Sequence[halving.Trial]
+) -> list[dict]:
+  """Returns settings and quality of the trials that were judged, best first."""
+  return [
+      candidates[trial.number]
+      | {'num_seeds': len(trial.values), 'roc_auc': trial.mean}
+      for trial in halving.rank(trials)
+      if trial.values
+  ]
 
 
 def _try_strengths(data: pipeline.Dataset) -> list[dict]:
@@ -110,13 +148,17 @@ def _try_strengths(data: pipeline.Dataset) -> list[dict]:
   return trials
 
 
-def _draw(variant: str, num_trials: int) -> list[dict[str, object]]:
-  """Draws the same trials of a variant each time; the first is the default."""
-  space = _SPACE
+def _draw(
+    config: config_lib.Config, num_trials: int
+) -> list[dict[str, object]]:
+  """Draws the same trials each time; the first is the configuration."""
+  space, variant = _SPACE, _VARIANT.value
   if variant != variants.GLOBAL:
     space = space | _IDENTITY_SPACE
   if variant in (variants.FIRST_ORDER, variants.LIMAML):
     space = space | _INNER_SPACE
+    if config.model.meta_block.reads_history:
+      space = space | _HISTORY_SPACE
   rng = np.random.default_rng(0)
   trials = [{}]
   while len(trials) < num_trials:
@@ -133,28 +175,29 @@ def _judge(
     data: pipeline.Dataset,
     config: config_lib.Config,
     run_dir: pathlib.Path,
-    number: int,
-) -> dict[str, float | None]:
-  """Trains and serves one trial, unless it is done."""
+    shown: str,
+) -> float:
+  """Trains and serves under one seed, unless it is done; returns ROC-AUC."""
   path = run_dir / 'scores.parquet'
-  with progress.bar(f'trial {number}') as update:
+  with progress.bar(shown) as update:
     loop.train(config, data.table, data.info, run_dir, on_progress=update)
-    if path.exists():
-      return _quality(scores_lib.read(path))
-    return _quality(pipeline.score_run(data, run_dir, path))
+    if not path.exists():
+      pipeline.score_run(data, run_dir, path)
+  return _quality(scores_lib.read(path))['roc_auc']
 
 
-def _quality(scores: scores_lib.Scores) -> dict[str, float | None]:
+def _quality(scores: scores_lib.Scores) -> dict[str, float]:
+  """Returns ROC-AUC and log loss; one label alone has no ROC-AUC."""
   quality = summary_lib.quality(scores)
-  return {
-      'roc_auc': quality['roc_auc'],
-      'gauc': quality['gauc'],
-      'log_loss': quality['log_loss'],
-  }
+  if quality['roc_auc'] is None:
+    raise errors.InputError(
+        'the validation window has one label alone, which judges nothing; '
+        'move protocol.validation_start'
+    )
+  return {'roc_auc': quality['roc_auc'], 'log_loss': quality['log_loss']}
 
 
 def _print(trials: list[dict]) -> None:
-  trials = sorted(trials, key=lambda trial: trial['roc_auc'], reverse=True)
   names = list(dict.fromkeys(name for trial in trials for name in trial))
   table = rich_table.Table(title=f'{_VARIANT.value}, validation window')
   for name in names:

@@ -3,6 +3,7 @@ import gzip
 import pathlib
 
 from absl.testing import absltest
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,11 +20,19 @@ class KuairandHistoryTest(absltest.TestCase):
     (self.root / 'raw').mkdir()
 
   def write_raw(self):
-    """Writes three users: of many videos, of an empty list, in no history."""
+    """Writes three users: of many videos, of an empty list, in no history.
+
+    And two videos: shown once and watched for long, in no history.
+    """
     users = self.root / 'raw' / 'user_features_pure.csv.gz'
     with gzip.open(users, 'wt', newline='') as file:
       csv.writer(file).writerows(
           [['user_id', 'degree'], [7, 'full'], [3, 'high'], [5, 'low']]
+      )
+    videos = self.root / 'raw' / 'video_features_basic_pure.csv.gz'
+    with gzip.open(videos, 'wt', newline='') as file:
+      csv.writer(file).writerows(
+          [['video_id', 'author_id'], [99, 4], [12, 8]]
       )
     history = {
         'user_id': [3, 7],
@@ -68,6 +77,21 @@ class KuairandHistoryTest(absltest.TestCase):
     link = self.root / 'out' / 'user_features_pure.csv.gz'
     self.assertTrue(link.is_symlink())
     self.assertTrue(link.is_file())
+
+  def test_counts_what_became_of_videos(self):
+    self.write_raw()
+    result = self.run_binary()
+    self.assertEqual(result.returncode, 0, result.stderr)
+    path = self.root / 'out' / 'video_features_with_history.parquet'
+    columns = pq.read_table(path).to_pydict()
+    # One of four shown was watched for long, two were liked; 20 more of those.
+    self.assertEqual(columns['video_id'], [12, 99])
+    self.assertEqual(columns['author_id'], [8, 4])
+    self.assertEqual(columns['video_history_shown'], [1, 0])
+    np.testing.assert_allclose(
+        columns['video_history_long_views'], [6 / 21, 0.25]
+    )
+    np.testing.assert_allclose(columns['video_history_likes'], [10 / 21, 0.5])
 
   def test_missing_files_are_one_line(self):
     result = self.run_binary()

@@ -49,6 +49,24 @@ class LmdbSnapshotTest(LmdbTest, conformance.SnapshotConformance):
       self.assertEqual(reader.keys('b', limit=9), ['b'])
       self.assertEqual(reader.keys('c' * 600, limit=9), [])
 
+  def test_a_key_in_each_full_page_splits_them_all(self):
+    # Ascending keys fill their pages; the last chunk has one for each of them.
+    ascending = [f'{i:05d}' for i in range(24000)]
+    chunks = [ascending[i : i + 2048] for i in range(0, 24000, 2048)]
+    chunks.append([f'{i:05d}x' for i in range(0, 24000, 20)])
+    chunks = (
+        record.Chunk(
+            keys,
+            np.ones((len(keys), 32), np.float32),
+            np.zeros(len(keys), np.int64),
+        )
+        for keys in chunks
+    )
+    settings = {**conformance.SETTINGS, 'default_embedding': np.zeros(32)}
+    manifest = snapshot.write(self.store, 'user', chunks, **settings)
+    self.assertEqual(manifest.count, 24000 + 1200)
+    snapshot.verify(self.store, 'user', manifest.version)
+
   def test_chunks_outgrow_the_first_map(self):
     # 4 MB in an order that splits pages; the map starts at 1 MiB.
     keys = [f'{i * 7919 % 10007:05d}' for i in range(10000)]

@@ -115,10 +115,10 @@ class Database:
   def _make_room(self, added: int) -> None:
     # Twice for half-filled pages, and twice again for what fits no page
     # evenly; a transaction also copies every page that it touches before it
-    # frees one.
+    # frees one, and splits those that are full, as appended ones are.
     info = self._database.info()
     used = (info['last_pgno'] + 1) * self._database.stat()['psize']
-    needed = 2 * used + 4 * added + _SPARE_BYTES
+    needed = 3 * used + 4 * added + _SPARE_BYTES
     if needed > info['map_size']:
       self._database.set_mapsize(2 * needed)  # Address space, not disk.
 
