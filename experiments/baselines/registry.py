@@ -46,6 +46,8 @@ REGISTRY: dict[str, ScoreFn] = {
     DAILY_IDS: daily_ids.score,
 }
 
+# Fitted once, for all seeds.
+SEEDLESS = frozenset({TREES, TREES_ITEM_RATES, TREES_AT_REFRESH, GLMIX})
 # The variant whose settings a baseline takes; of the others none matters.
 VARIANTS: Mapping[str, str] = {
     LAST_LAYER: last_layer.VARIANT,

@@ -28,8 +28,12 @@ _RATES = {
                  'user rates': 'kuairand_user_rates'},
 }  # fmt: skip
 _WITH_RATES = (variants.GLOBAL, variants.LIMAML, registry.TREES)
+# What the history says by itself, with one forward pass.
+_HISTORY_ALONE = run_lib.Run(
+    'history alone', settings={'inner_loop.num_steps': 0}
+)
 # As docs/results.md tells it.
-_TUNED = ('kuairand', 'ml100k')
+_TUNED = ('kuairand', 'kuairand_everything', 'ml100k')
 _BUDGET = (
     'Tuning: ten trials for each of global, wide_deep_id, first_order and'
     ' limaml, twelve for item_prior and user_bias together, on the validation'
@@ -50,6 +54,8 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
   result = standard.of_variants(
       *baselines.NAMES, *OTHERS, *variants.TRAINED, variants.UNADAPTED
   )
+  if config.model.meta_block.reads_history:
+    result.append(_HISTORY_ALONE)
   for name, schema in _RATES.get(config.data.schema, {}).items():
     result += [
         run._replace(

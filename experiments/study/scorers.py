@@ -56,11 +56,17 @@ class Job(NamedTuple):
       made_by = training.key(self.config, self.data)
       adapted = run.variant != variants.UNADAPTED
       return run_lib.digest(made_by, adapted, run.scorer, dict(run.options))
-    seed = 0 if run.variant in baselines.NAMES else self.seed
+    config = pipeline.with_seed(self.config, self.fitted_seed)
     return run_lib.digest(
-        run.variant, training.key(self.config, self.data), seed,
+        run.variant, training.key(config, self.data), self.fitted_seed,
         dict(run.options),
     )
+
+  @property
+  def fitted_seed(self) -> int:
+    """The seed, or the one for all where seeds make no difference."""
+    one_for_all = registry.SEEDLESS.union(baselines.NAMES)
+    return 0 if self.run.variant in one_for_all else self.seed
 
 
 def score(
@@ -85,7 +91,9 @@ def score(
     fn = find_baseline(run.variant)
     folder = workdir / 'baselines' / job.key()
     update = functools.partial(on_progress, 'score')
-    request = request_lib.Request(data, job.config, job.seed, folder, update)
+    request = request_lib.Request(
+        data, job.config, job.fitted_seed, folder, update
+    )
     return fn(request), {}
   if run.scorer not in SCORERS:
     raise errors.InputError(

@@ -175,6 +175,23 @@ class RunAllTest(parameterized.TestCase):
     self.assertEqual(seen['config'].training.seed, 3)
     self.assertStartsWith(str(seen['workdir']), str(self.workdir))
 
+  def test_trees_are_fitted_once_for_all_seeds(self):
+    calls = []
+
+    def score(request):
+      calls.append(request.seed)
+      return scorers._random(request.data, request.seed)
+
+    names = (registry.TREES, registry.DAILY_IDS)
+    fakes = dict.fromkeys(names, score)
+    with mock.patch.dict(registry.REGISTRY, fakes):
+      outcomes = self.run_all(
+          *(run_lib.Run(name, variant=name) for name in names), seeds=(3, 4)
+      )
+    self.assertEqual(sorted(calls), [0, 3, 4])
+    one, other = outcomes[registry.TREES]
+    np.testing.assert_array_equal(one.scores.score, other.scores.score)
+
   def test_runs_that_are_the_same_get_no_table(self):
     # Without inner steps LiMAML is its own unadapted self.
     outcomes = self.run_all(
