@@ -19,6 +19,7 @@ from limaml_jax.data import prepare as prepare_lib
 from limaml_jax.data.tasks import task_table
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
+from limaml_jax.export import calibration
 from limaml_jax.export import program
 from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.refresh import refresher as refresher_lib
@@ -164,7 +165,8 @@ def restore(
 ) -> Served:
   """Restores a run, ready to refresh and score.
 
-  Its checkpoint is the best judged by a holdout, the newest without one.
+  Its checkpoint is the best judged by a holdout, the newest without one; its
+  scores are calibrated if `calibrate` was run.
 
   Args:
     data: of the encoding that the run was trained on, its contents the same or
@@ -204,6 +206,7 @@ def restore(
       specs=assembly.model.global_specs,
       layout=assembly.model.layout,
       config=config.model.global_block,
+      calibration=calibration.read(workdir),
   )
   scorer = scorer_lib.Scorer(half)
   return Served(config, refresher, half, scorer, assembly, params)

@@ -189,12 +189,13 @@ def _judge(
 def _quality(scores: scores_lib.Scores) -> dict[str, float]:
   """Returns ROC-AUC and log loss; one label alone has no ROC-AUC."""
   quality = summary_lib.quality(scores)
-  if quality['roc_auc'] is None:
+  roc_auc, log_loss = quality['roc_auc'], quality['log_loss']
+  if roc_auc is None or log_loss is None:
     raise errors.InputError(
         'the validation window has one label alone, which judges nothing; '
         'move protocol.validation_start'
     )
-  return {'roc_auc': quality['roc_auc'], 'log_loss': quality['log_loss']}
+  return {'roc_auc': roc_auc, 'log_loss': log_loss}
 
 
 def _print(trials: list[dict]) -> None:

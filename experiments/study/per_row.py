@@ -129,7 +129,8 @@ def _make_score_tasks(served: pipeline.Served):
         embed=model.embed,
         logit=model.logit,
     )
-    return jax.nn.sigmoid(logits)
+    scale, shift = served.half.calibration
+    return jax.nn.sigmoid(scale * logits + shift)
 
   score_tasks = jax.vmap(score_task, in_axes=(None, 0, 0))
   return jax.jit(

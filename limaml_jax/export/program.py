@@ -15,6 +15,7 @@ from limaml_jax import types
 from limaml_jax.blocks import encoder
 from limaml_jax.blocks import global_block
 from limaml_jax.bundle import columns as columns_lib
+from limaml_jax.export import calibration as calibration_lib
 
 # The artefact is lowered for each of these.
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -29,6 +30,7 @@ class GlobalHalf(NamedTuple):
     specs: of the features that it reads, in order.
     layout: of the tables.
     config: of the global block.
+    calibration: of its logits.
   """
 
   params: types.Params
@@ -36,6 +38,19 @@ class GlobalHalf(NamedTuple):
   specs: Sequence[types.FeatureSpec]
   layout: encoder.Layout
   config: config_lib.GlobalBlockConfig
+  calibration: calibration_lib.Calibration = calibration_lib.Calibration()
+
+  @property
+  def arrays(self) -> tuple:
+    """Returns all that another set of weights changes."""
+    return self.params, self.tables, self.calibration
+
+  def bind(self, arrays: tuple) -> 'GlobalHalf':
+    """Returns the same with other `arrays`."""
+    params, tables, calibration = arrays
+    return self._replace(
+        params=params, tables=tables, calibration=calibration
+    )
 
 
 def score_row(
@@ -57,12 +72,13 @@ def score_row(
   logit = global_block.apply(
       half.params, embeddings, prepared, config=half.config
   )
-  return jax.nn.sigmoid(logit)
+  scale, shift = half.calibration
+  return jax.nn.sigmoid(scale * logit + shift)
 
 
 def flatten(half: GlobalHalf) -> dict[str, np.ndarray]:
   """Returns the arrays of the global half by name."""
-  leaves = jax.tree_util.tree_leaves_with_path((half.params, half.tables))
+  leaves = jax.tree_util.tree_leaves_with_path(half.arrays)
   return {
       jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf)
       for path, leaf in leaves
@@ -93,11 +109,10 @@ def export(
   """
   weights = flatten(half)
   names = list(weights)
-  treedef = jax.tree.structure((half.params, half.tables))
+  treedef = jax.tree.structure(half.arrays)
 
   def score(weights, embeddings, entities, ids, numbers):
-    params, tables = treedef.unflatten([weights[name] for name in names])
-    bound = half._replace(params=params, tables=tables)
+    bound = half.bind(treedef.unflatten([weights[name] for name in names]))
 
     def row(entity, ids, numbers):
       features = columns.unpack(ids, numbers)

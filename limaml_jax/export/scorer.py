@@ -19,9 +19,7 @@ class Scorer:
     self._half = half
 
     def score_row(arrays, embeddings, features):
-      params, tables = arrays
-      bound = half._replace(params=params, tables=tables)
-      return program.score_row(bound, embeddings, features)
+      return program.score_row(half.bind(arrays), embeddings, features)
 
     self._score = jax.jit(jax.vmap(score_row, in_axes=(None, 0, 0)))
 
@@ -53,9 +51,7 @@ class Scorer:
     padded = next(size for size in _BUCKETS if size >= num_rows)
     pad = functools.partial(_pad_rows, size=padded)
     embeddings, features = jax.tree.map(pad, rows)
-    scores = self._score(
-        (self._half.params, self._half.tables), embeddings, features
-    )
+    scores = self._score(self._half.arrays, embeddings, features)
     return np.asarray(scores)[:num_rows]
 
 

@@ -54,9 +54,7 @@ def settle_config(
     temporary.write_text(json.dumps(wanted, indent=2))
     temporary.replace(path)
     return
-  # A setting that is newer than the run: its default is what was done before.
-  defaults = json.loads(json.dumps(overrides.flatten(config_lib.Config())))
-  found = defaults | _read_config(path)
+  found = _with_defaults(_read_config(path))
   differences = [
       f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
       for name in sorted(found.keys() | wanted.keys())
@@ -67,6 +65,16 @@ def settle_config(
         f'{path}: this run was started differently: {"; ".join(differences)}. '
         'Choose another --workdir, or restore the settings to resume'
     )
+
+
+def read_settings(workdir: pathlib.Path) -> dict:
+  """Returns the settings of the run in `workdir`, by dotted name.
+
+  Raises:
+    InputError: if there is no run.
+  """
+  settings = _with_defaults(_find_config(workdir / CONFIG_FILE))
+  return {n: v for n, v in settings.items() if n not in (_DATA, _ENCODING)}
 
 
 def load_config(
@@ -83,11 +91,7 @@ def load_config(
     InputError: if there is no run, or its data were encoded otherwise.
   """
   path = workdir / CONFIG_FILE
-  if not path.exists():
-    raise errors.InputError(
-        f'{path}: not found; run `python -m experiments.train` first'
-    )
-  settings = _read_config(path)
+  settings = _find_config(path)
   settings.pop(_DATA, None)
   encoding = settings.pop(_ENCODING, None)
   if encoding != info.encoding:
@@ -99,6 +103,20 @@ def load_config(
         ' the result as --data'
     )
   return overrides.override(config_lib.Config(), settings)
+
+
+def _find_config(path: pathlib.Path) -> dict:
+  if not path.exists():
+    raise errors.InputError(
+        f'{path}: not found; run `python -m experiments.train` first'
+    )
+  return _read_config(path)
+
+
+def _with_defaults(settings: dict) -> dict:
+  """Adds settings newer than a run: their defaults are what was done before."""
+  defaults = json.loads(json.dumps(overrides.flatten(config_lib.Config())))
+  return defaults | settings
 
 
 def _read_config(path: pathlib.Path) -> dict:
