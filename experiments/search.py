@@ -3,8 +3,8 @@ r"""Searches the settings of one variant on the validation window.
     python -m experiments.search --config=experiments/configs/kuairand.py \
         --data_dir=DIR --workdir=runs/search --variant=limaml
 
-Settings are drawn at random from the variant's space below; the first are those
-of the configuration. Each is trained once, the better half with a second seed,
+Settings are drawn from the variant's space (experiments/search_space.py); the
+first are those of the configuration. Each is trained once, the better half with a second seed,
 half of those with two more, and so on (experiments/halving.py). They are judged
 by ROC-AUC as served on the validation window, which ends before the first test
 event. WORKDIR/VARIANT.json has all of them, and the budget that was spent;
@@ -19,7 +19,6 @@ import pathlib
 import time
 
 from absl import flags
-import numpy as np
 from rich import console as rich_console
 from rich import table as rich_table
 
@@ -29,6 +28,7 @@ from experiments import config_flag
 from experiments import halving
 from experiments import pipeline
 from experiments import progress
+from experiments import search_space
 from experiments import variants
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -59,21 +59,6 @@ _TRIALS = flags.DEFINE_integer(
     'trials', 8, 'Settings to try; 8 are 16 trainings.', lower_bound=1
 )
 
-_SPACE = {
-    'outer_loop.learning_rate': (1e-3, 2e-3, 4e-3),
-    'outer_loop.table_learning_rate': (2e-3, 4e-3, 8e-3),
-    'outer_loop.num_epochs': (1, 2, 3),
-    'outer_loop.weight_decay': (1e-4, 1e-2, 1e-1),
-}
-_IDENTITY_SPACE = {'episodes.support_dropout': (0.1, 0.2, 0.4)}
-_INNER_SPACE = {
-    'inner_loop.num_steps': (1, 2),
-    'inner_loop.learning_rate': (2.0, 4.0, 6.0),
-    'inner_loop.prior_rows': (4.0, 8.0, 16.0),
-}
-# Meta blocks that read a history want smaller rates.
-_HISTORY_SPACE = {'inner_loop.learning_rate': (0.25, 0.5, 1.0)}
-
 
 def main() -> None:
   """Tries the settings, and prints them best first."""
@@ -94,7 +79,7 @@ def main() -> None:
     trials = _try_strengths(data)
     _print(sorted(trials, key=lambda trial: -trial['roc_auc']))
     return
-  candidates = _draw(base, _TRIALS.value)
+  candidates = search_space.draw(base, _VARIANT.value, _TRIALS.value)
   path = workdir / f'{_VARIANT.value}.json'
   start = time.perf_counter()
 
@@ -145,29 +130,6 @@ def _try_strengths(data: pipeline.Dataset) -> list[dict]:
         'item_strength': item_strength, 'entity_strength': entity_strength
     }
     trials.append(settings | _quality(scores))
-  return trials
-
-
-def _draw(
-    config: config_lib.Config, num_trials: int
-) -> list[dict[str, object]]:
-  """Draws the same trials each time; the first is the configuration."""
-  space, variant = _SPACE, _VARIANT.value
-  if variant != variants.GLOBAL:
-    space = space | _IDENTITY_SPACE
-  if variant in (variants.FIRST_ORDER, variants.LIMAML):
-    space = space | _INNER_SPACE
-    if config.model.meta_block.reads_history:
-      space = space | _HISTORY_SPACE
-  rng = np.random.default_rng(0)
-  trials = [{}]
-  while len(trials) < num_trials:
-    trial = {
-        name: choices[rng.integers(len(choices))]
-        for name, choices in space.items()
-    }
-    if trial not in trials:
-      trials.append(trial)
   return trials
 
 
