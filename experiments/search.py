@@ -4,12 +4,12 @@ r"""Searches the settings of one variant on the validation window.
         --data_dir=DIR --workdir=runs/search --variant=limaml
 
 Settings are drawn from the variant's space (experiments/search_space.py); the
-first are those of the configuration. Each is trained once, the better half with a second seed,
-half of those with two more, and so on (experiments/halving.py). They are judged
-by ROC-AUC as served on the validation window, which ends before the first test
-event. WORKDIR/VARIANT.json has all of them, and the budget that was spent;
-finished trainings are kept. What a configuration file gives a variant is the
-best here.
+first are those of the configuration. Each is trained once, the better half with
+a second seed, half of those with two more, and so on (experiments/halving.py),
+and judged by ROC-AUC as served on the validation window, which ends before the
+first test event. WORKDIR/VARIANT.json has all of them, and the budget that was
+spent; finished trainings are kept. What a configuration file gives a variant is
+the best here.
 """
 
 from collections.abc import Sequence
