@@ -2,7 +2,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
-from experiments import halving
+from experiments.search import halving
 
 
 class HalvingTest(parameterized.TestCase):

@@ -1,9 +1,9 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from experiments import search_space
 from experiments import variants
 from experiments.configs import kuairand_rates
+from experiments.search import space
 from limaml_jax import overrides
 
 
@@ -12,8 +12,8 @@ class DrawTest(parameterized.TestCase):
   @parameterized.parameters(*variants.TRAINED)
   def test_the_first_is_the_configuration_and_none_comes_twice(self, variant):
     config = variants.resolve(kuairand_rates.get_config(), variant, {})
-    trials = search_space.draw(config, variant, 60)
-    self.assertEqual(trials, search_space.draw(config, variant, 60))
+    trials = space.draw(config, variant, 60)
+    self.assertEqual(trials, space.draw(config, variant, 60))
     self.assertEqual(overrides.override(config, trials[0]), config)
     for number, trial in enumerate(trials):
       self.assertNotIn(trial, trials[:number])
@@ -26,13 +26,13 @@ class DrawTest(parameterized.TestCase):
       config = variants.resolve(
           settings, variants.LIMAML, {'model.meta_block.kind': kind}
       )
-      trials = search_space.draw(config, variants.LIMAML, 40)[1:]
+      trials = space.draw(config, variants.LIMAML, 40)[1:]
       rates = [trial['inner_loop.learning_rate'] for trial in trials]
       self.assertEqual(max(rates), most)
 
   def test_no_identity_has_no_dropout_of_it(self):
     config = variants.resolve(kuairand_rates.get_config(), 'global', {})
-    for trial in search_space.draw(config, variants.GLOBAL, 9):
+    for trial in space.draw(config, variants.GLOBAL, 9):
       self.assertNotIn('episodes.support_dropout', trial)
       self.assertNotIn('inner_loop.learning_rate', trial)
 

@@ -3,13 +3,12 @@ r"""Searches the settings of one variant on the validation window.
     python -m experiments.search --config=experiments/configs/kuairand.py \
         --data_dir=DIR --workdir=runs/search --variant=limaml
 
-Settings are drawn from the variant's space (experiments/search_space.py); the
-first are those of the configuration. Each is trained once, the better half with
-a second seed, half of those with two more, and so on (experiments/halving.py),
-and judged by ROC-AUC as served on the validation window, which ends before the
-first test event. WORKDIR/VARIANT.json has all of them, and the budget that was
-spent; finished trainings are kept. What a configuration file gives a variant is
-the best here.
+Settings are drawn from the variant's space (space.py); the first are those of
+the configuration. Each is trained once, the better half with a second seed,
+half of those with two more, and so on (halving.py), and judged by ROC-AUC as
+served on the validation window, which ends before the first test event.
+WORKDIR/VARIANT.json has all of them, and the budget that was spent; finished
+trainings are kept. What a configuration file gives a variant is the best here.
 """
 
 from collections.abc import Sequence
@@ -25,11 +24,11 @@ from rich import table as rich_table
 from experiments import binary
 from experiments import closed_form
 from experiments import config_flag
-from experiments import halving
 from experiments import pipeline
 from experiments import progress
-from experiments import search_space
 from experiments import variants
+from experiments.search import halving
+from experiments.search import space
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
@@ -79,7 +78,7 @@ def main() -> None:
     trials = _try_strengths(data)
     _print(sorted(trials, key=lambda trial: -trial['roc_auc']))
     return
-  candidates = search_space.draw(base, _VARIANT.value, _TRIALS.value)
+  candidates = space.draw(base, _VARIANT.value, _TRIALS.value)
   path = workdir / f'{_VARIANT.value}.json'
   start = time.perf_counter()
 

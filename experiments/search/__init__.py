@@ -1,0 +1,1 @@
+"""Search: settings of a variant, judged on the validation window."""
