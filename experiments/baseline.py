@@ -76,7 +76,7 @@ def main() -> None:
 
 def _search(name, data, config, workdir) -> None:
   """Prints what each setting gives, best first."""
-  tuning.check_phase(data)
+  pipeline.check_validation(data)
   table = rich_table.Table(title=f'{name}, validation window')
   for column in ('ROC-AUC', 'GAUC', 'settings'):
     table.add_column(column)

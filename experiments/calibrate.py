@@ -46,6 +46,7 @@ def main() -> None:
   """Writes the calibration of --workdir."""
   twin, workdir = pathlib.Path(_TWIN.value), pathlib.Path(_WORKDIR.value)
   data = pipeline.load(_DATA.value)
+  pipeline.check_validation(data)
   _check_twin(twin, workdir)
   calibration_lib.remove(twin)  # A twin's own would be fitted a second time.
   with progress.bar('score') as update:

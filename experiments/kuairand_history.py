@@ -97,6 +97,8 @@ def main() -> None:
   output.mkdir(parents=True, exist_ok=True)
   for path in source.iterdir():
     link = output / path.name
+    if link.is_symlink():
+      link.unlink()  # Perhaps to the files of another folder.
     if not link.exists():
       link.symlink_to(path)
   for name, (written, query) in _WITH_HISTORY.items():

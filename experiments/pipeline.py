@@ -102,6 +102,16 @@ def load(directory: str | pathlib.Path) -> Dataset:
   )
 
 
+def check_validation(data: Dataset) -> None:
+  """Raises InputError for a dataset that has test events in it."""
+  # The first word of a protocol is its phase.
+  if not data.info.protocol.startswith('validation:'):
+    raise errors.InputError(
+        f'{data.directory}: settings are chosen on the validation window alone;'
+        ' prepare another dataset with --config.protocol.phase=validation'
+    )
+
+
 def entity_features(data: Dataset) -> types.HostFeatures:
   """Returns features of all entities; of one that changes, the latest value."""
   table = data.table

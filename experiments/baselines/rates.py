@@ -54,6 +54,8 @@ def past_counts(
   """
   _, codes = np.unique(keys, return_inverse=True)
   codes = codes.astype(np.int64) << _TIME_BITS
+  first = min(np.min(times, initial=0), np.min(cutoffs, initial=0))
+  times, cutoffs = times - first, cutoffs - first  # Before 1970, too.
   packed = codes + times
   order = np.argsort(packed, kind='stable')
   packed = packed[order]

@@ -98,7 +98,7 @@ def is_crossed(spec: types.FeatureSpec) -> bool:
   """Tells whether entities may have a taste for single values of a feature."""
   return (
       spec.owner != 'entity'
-      and spec.kind != 'numeric'
+      and spec.kind in ('categorical', 'multi_hot')
       and spec.num_rows <= MAX_CROSSED
   )
 

@@ -14,7 +14,6 @@ trees .7406, glmix .7316, last_layer .7279, daily_ids .7250.
 from collections.abc import Callable
 from typing import Any
 
-from experiments import pipeline
 from experiments.baselines import daily_ids
 from experiments.baselines import glmix
 from experiments.baselines import last_layer
@@ -23,8 +22,6 @@ from experiments.baselines import tabular
 from experiments.baselines import trees
 from limaml_jax import errors
 from limaml_jax.evaluation import scores as scores_lib
-
-_PHASE = 'validation'  # First word of such a dataset's protocol.
 
 # By name; each takes `settings`, too.
 SEARCHED: dict[str, Callable[..., scores_lib.Scores]] = {
@@ -90,15 +87,6 @@ _TRIALS: dict[str, tuple[Any, ...]] = {
         )
     ),
 }
-
-
-def check_phase(data: pipeline.Dataset) -> None:
-  """Raises InputError for a dataset that has test events in it."""
-  if not data.info.protocol.startswith(f'{_PHASE}:'):
-    raise errors.InputError(
-        f'{data.directory}: settings are searched on the validation window '
-        'alone; prepare another dataset with --config.protocol.phase=validation'
-    )
 
 
 def trials(name: str) -> tuple[Any, ...]:

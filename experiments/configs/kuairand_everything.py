@@ -15,14 +15,24 @@ from ml_collections import config_dict
 from experiments import variants
 from experiments.configs import kuairand_rates
 
-_TUNED = {'outer_loop.learning_rate': 0.003}
+_TUNED = {
+    variants.WIDE_DEEP_ID: {
+        'outer_loop.learning_rate': 0.001,
+        'outer_loop.table_learning_rate': 0.002,
+        'outer_loop.num_epochs': 1,
+        'outer_loop.weight_decay': 0.0001,
+        'episodes.support_dropout': 0.4,
+    },
+    variants.FIRST_ORDER: {'outer_loop.learning_rate': 0.003},
+    variants.LIMAML: {'outer_loop.learning_rate': 0.003},
+}
 
 
 def get_config() -> config_dict.ConfigDict:
   """Returns the settings."""
   config = kuairand_rates.get_config()
   config.data.schema = 'kuairand_everything'
-  for name in (variants.FIRST_ORDER, variants.LIMAML):
-    tuned = dict(config.variants[name]) | _TUNED
+  for name, found in _TUNED.items():
+    tuned = dict(config.variants[name]) | found
     config.variants[name] = tuple(tuned.items())
   return config

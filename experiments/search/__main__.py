@@ -14,7 +14,9 @@ trainings are kept. What a configuration file gives a variant is the best here.
 from collections.abc import Sequence
 import itertools
 import json
+import math
 import pathlib
+import sys
 import time
 
 from absl import flags
@@ -75,12 +77,14 @@ def main() -> None:
     )
   data = pipeline.load(workdir / 'tasks')
   if is_closed_form:
-    trials = _try_strengths(data)
-    _print(sorted(trials, key=lambda trial: -trial['roc_auc']))
+    trials = sorted(_try_strengths(data), key=lambda trial: -trial['roc_auc'])
+    path = workdir / f'{_CLOSED_FORM}.json'
+    pipeline.write_text(path, json.dumps({'trials': trials}, indent=2))
+    _print(trials)
     return
   candidates = space.draw(base, _VARIANT.value, _TRIALS.value)
   path = workdir / f'{_VARIANT.value}.json'
-  start = time.perf_counter()
+  clock = _Clock(path)
 
   def judge(number: int, seed: int) -> float:
     config = overrides.override(
@@ -96,12 +100,25 @@ def main() -> None:
         'trials': _rows(candidates, trials),
         'trainings': done,
         'planned_trainings': halving.num_judgements(len(candidates)),
-        'seconds': time.perf_counter() - start,
+        'seconds': clock.seconds(),
     }
     pipeline.write_text(path, json.dumps(record, indent=2))
 
   trials = halving.search(len(candidates), judge, write)
   _print(_rows(candidates, trials))
+
+
+class _Clock:
+  """Seconds that a search took, those of earlier calls included."""
+
+  def __init__(self, path: pathlib.Path):
+    """Starts, at what the record at `path` says if there is one."""
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    self._start = time.perf_counter() - earlier.get('seconds', 0.0)
+
+  def seconds(self) -> float:
+    """Returns the seconds so far."""
+    return time.perf_counter() - self._start
 
 
 def _rows(
@@ -138,10 +155,18 @@ def _judge(
     run_dir: pathlib.Path,
     shown: str,
 ) -> float:
-  """Trains and serves under one seed, unless it is done; returns ROC-AUC."""
+  """Trains and serves under one seed, unless it is done; returns ROC-AUC.
+
+  Settings under which training fails, as a loss may be not finite, are worse
+  than all others.
+  """
   path = run_dir / 'scores.parquet'
   with progress.bar(shown) as update:
-    loop.train(config, data.table, data.info, run_dir, on_progress=update)
+    try:
+      loop.train(config, data.table, data.info, run_dir, on_progress=update)
+    except errors.InputError as error:
+      print(f'{shown}: {error}', file=sys.stderr)
+      return -math.inf
     if not path.exists():
       pipeline.score_run(data, run_dir, path)
   return _quality(scores_lib.read(path))['roc_auc']

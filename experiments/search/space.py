@@ -1,5 +1,7 @@
 """What a search may try of a variant, and in which order."""
 
+import math
+
 import numpy as np
 
 from experiments import variants
@@ -30,13 +32,15 @@ def draw(
   Args:
     config: of the variant; its own settings are the first.
     variant: one of `variants.TRAINED`.
-    num_trials: settings in all.
+    num_trials: settings in all, or fewer if there are no more.
   """
   space = _space(config, variant)
   settings = overrides.flatten(config)
   rng = np.random.default_rng(0)
   trials = [{name: settings[name] for name in space}]
-  while len(trials) < num_trials:
+  # All others, whether the first is one of them or not.
+  others = math.prod(map(len, space.values())) - 1
+  while len(trials) < min(num_trials, 1 + others):
     trial = {
         name: choices[rng.integers(len(choices))]
         for name, choices in space.items()

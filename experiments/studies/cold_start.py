@@ -102,7 +102,8 @@ def _by_cohort(results, labels, title):
   note = 'ROC-AUC. Rows of entities without any training event.'
   if first.startswith(_HELD_OUT_NAME):
     note += (
-        ' Those held out are tested right after 0, 3 or 12 events. Settings'
+        ' Those held out are tested right after 0, 3 or 12 events, in the'
+        ' middle of the log: training knows later events of others. Settings'
         ' were chosen under the configured protocol, on events some of which'
         ' are tested here.'
     )

@@ -75,7 +75,8 @@ def page(results: results_lib.Results) -> page_lib.Page:
       'User part d days old: embeddings made from the events until d days'
       ' before the start of the row\'s day, the network trained to the first'
       ' test day. Global part d days old: the network trained to d days before'
-      ' the first test day, embeddings made with it daily. Both: both.',
+      ' the first test day, embeddings made with it daily: trained longer ago,'
+      ' and on fewer days. Both: both.',
   )
   svg = figures.lines(
       'age', lost, xlabel='age (days)', ylabel='ROC-AUC against fresh',

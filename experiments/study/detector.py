@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments import pipeline
 from experiments import variants
+from experiments.baselines import registry
 from experiments.study import run as run_lib
 from limaml_jax.data import dataset
 from limaml_jax.data.profile import leaks
@@ -23,7 +24,8 @@ from limaml_jax.data.profile import roc_auc
 from limaml_jax.evaluation import metrics
 from limaml_jax.store import lookup
 
-_CONSTANT = 1e-9  # Spread of scores that are all the same.
+_CONSTANT = 1e-9  # Spread of scores that are all the same, but for a few.
+_IDENTICAL = 1e-6  # Most that scores differ by that are the same.
 _DEVIATIONS = 4.0  # From chance, in standard errors: 1 in 16,000 by luck.
 _TOO_GOOD = 0.99  # ROC-AUC that nothing earlier than the label gives.
 
@@ -84,8 +86,9 @@ def _find_in_one(name: str, outcome: run_lib.Outcome) -> list[str]:
   if rows is None or not rows.score.size:
     return []
   reasons = []
-  if np.ptp(rows.score) < _CONSTANT:
-    reasons.append(f'{name}: all scores are {rows.score[0]:.6f}')
+  low, middle, high = np.quantile(rows.score, (0.01, 0.5, 0.99))
+  if high - low < _CONSTANT:
+    reasons.append(f'{name}: all scores are {middle:.6f}')
   known = (rows.status == int(lookup.Status.PRESENT)) & (rows.support_size > 0)
   early = known & (rows.age_seconds == 0)
   if early.any():
@@ -95,7 +98,7 @@ def _find_in_one(name: str, outcome: run_lib.Outcome) -> list[str]:
         ' not earlier than it: the label leaks'
     )
   quality = _roc_auc(outcome)
-  if quality is not None and quality > _TOO_GOOD:
+  if quality is not None and max(quality, 1 - quality) > _TOO_GOOD:
     reasons.append(
         f'{name}: ROC-AUC {quality:.4f} is too good to be true: the label'
         ' leaks'
@@ -134,8 +137,9 @@ def _find_biased(
 def _find_unseeded(
     label: str, parts: Sequence[run_lib.Outcome]
 ) -> list[str]:
-  """Finds seeds that make no difference to a network."""
-  if not parts or parts[0].run.variant not in variants.TRAINED:
+  """Finds seeds that make no difference where they should."""
+  seeded = {*variants.TRAINED, *registry.REGISTRY} - registry.SEEDLESS
+  if not parts or parts[0].run.variant not in seeded:
     return []
   return [
       f'{label}: seeds {one.seed} and {other.seed} give identical scores'
@@ -147,7 +151,8 @@ def _find_unseeded(
 def _same(one: run_lib.Outcome, other: run_lib.Outcome) -> bool:
   if one.scores is None or other.scores is None:
     return False
-  return np.array_equal(one.scores.score, other.scores.score)
+  difference = np.abs(one.scores.score - other.scores.score)
+  return bool(np.max(difference, initial=0.0) < _IDENTICAL)
 
 
 def _roc_auc(outcome: run_lib.Outcome) -> float | None:

@@ -45,7 +45,7 @@ def intervals(
       axes.axvline(0.0, color=drawing.TEXT, linewidth=1.0)
     axes.set_yticks(range(len(shown)), list(shown))
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(f'{xlabel}, 95 % interval over entities')
+    axes.set_xlabel(f'{xlabel}, 95 % interval')
 
   return drawing.render(name, draw, height=1.0 + _ROW_HEIGHT * len(shown))
 

@@ -63,8 +63,10 @@ def run_all(
         data = datasets.get(config, dict(run.roles))
         job = scorers.Job(run, config, data, seed)
         outcome, is_new = _run(job, workdir, clock)
-      except (errors.InputError, jax.errors.JaxRuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+      except (
+          errors.InputError, jax.errors.JaxRuntimeError, ValueError, MemoryError
+      ) as error:  # fmt: skip
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         outcome = run_lib.Outcome(run, seed, '', None, {}, reason)
         is_new = True
       outcomes[run.label].append(outcome)

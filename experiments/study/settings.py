@@ -18,7 +18,7 @@ from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 
-_CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+_CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'configs'
 _STUDIES = pathlib.Path(__file__).parents[1] / 'studies'
 
 
@@ -26,7 +26,8 @@ class Settings(NamedTuple):
   """What all runs of a study have in common.
 
   Attributes:
-    name: of the data, for people and folders.
+    name: of the data, for people and folders; with a hash of its path where
+      the configuration is not one of experiments/configs.
     file: of the configuration.
     given: overrides of the command line, by dotted name.
   """
@@ -91,7 +92,10 @@ def load(name: str, given: Mapping[str, Any]) -> Settings:
   assert spec is not None and spec.loader is not None
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  return Settings(path.stem, module.get_config(), given)
+  name = path.stem
+  if path.resolve().parent != _CONFIGS:
+    name = f'{name}-{run_lib.digest(str(path.resolve()))[:8]}'
+  return Settings(name, module.get_config(), given)
 
 
 def _names(directory: pathlib.Path) -> list[str]:

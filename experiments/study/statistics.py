@@ -1,8 +1,8 @@
 """Statistics: metrics over seeds, and paired intervals over entities.
 
-A replicate draws entities with replacement; all runs and seeds are weighed by
-the same draw, and seeds are averaged within it. So an interval tells what other
-entities would have shown of the mean over these seeds.
+A replicate draws entities and seeds with replacement, the same ones for all
+runs, and averages over the seeds that it drew. So an interval tells what other
+entities and other seeds would have shown of the mean over as many seeds.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from limaml_jax.evaluation import bootstrap
 from limaml_jax.evaluation import comparison
 from limaml_jax.evaluation import scores as scores_lib
 
-_NUM_REPLICATES = 200
+_NUM_REPLICATES = 500
 _LEVEL = 0.95
 _SEED = 0
 
@@ -29,7 +29,7 @@ class Figure(NamedTuple):
 
   Attributes:
     value: the mean.
-    interval: 95 %, over entities.
+    interval: 95 %, over entities and seeds.
     seeds: the value under each seed.
   """
 
@@ -67,6 +67,9 @@ class Measured:
     self.num_entities = int(entities.size)
     rng = np.random.default_rng(_SEED)
     draws = list(bootstrap.draws(entities.size, rng, _NUM_REPLICATES))
+    num_seeds = max(map(len, scores.values()), default=0)
+    # Places in [0, 1), as a run may lack a seed.
+    seeds = rng.random((len(draws), num_seeds))
     self._values, self._replicates = {}, {}
     for done, (label, parts) in enumerate(scores.items()):
       summed = [
@@ -79,8 +82,8 @@ class Measured:
       ones = np.ones(entities.size)
       self._values[label] = np.array([one.values(ones) for one in summed])
       self._replicates[label] = np.array([
-          np.mean([one.values(draw) for one in summed], axis=0)
-          for draw in draws
+          _mean_over(summed, draw, drawn)
+          for draw, drawn in zip(draws, seeds, strict=True)
       ]).reshape(-1, len(comparison.METRICS))
       on_progress(done + 1, len(scores))
 
@@ -100,6 +103,20 @@ class Measured:
         _minus(self._values, first, second)[:, column],
         _minus(self._replicates, first, second)[:, column],
     )
+
+
+def _mean_over(
+    summed: Sequence[comparison.Summed], draw: np.ndarray, seeds: np.ndarray
+) -> np.ndarray:
+  """Returns the metrics under a draw, over the seeds drawn, [metrics]."""
+  counts = np.bincount(
+      (seeds * len(summed)).astype(int), minlength=len(summed)
+  )
+  return sum(
+      count * summed[seed].values(draw)
+      for seed, count in enumerate(counts)
+      if count
+  ) / counts.sum()  # fmt: skip
 
 
 def _minus(values, first, second):

@@ -75,8 +75,8 @@ def quality(
   if compared:
     headers.append(f'minus {reference}\n95 % interval')
   headers += [
-      'GAUC', 'GAUC by refresh\n95 % interval', 'Norm. entropy', 'Log loss',
-      'ROC-AUC by seed',
+      'GAUC\n95 % interval', 'GAUC by refresh\n95 % interval',
+      'Norm. entropy', 'Log loss', 'ROC-AUC by seed',
   ]  # fmt: skip
   rows = []
   for label in labels:
@@ -94,7 +94,7 @@ def quality(
       )
     rows.append([
         *row,
-        value(whole.figure(label, 'gauc')),
+        with_interval(whole.figure(label, 'gauc')),
         with_interval(whole.figure(label, 'gauc_by_refresh')),
         value(whole.figure(label, 'normalized_entropy')),
         value(whole.figure(label, 'log_loss')),

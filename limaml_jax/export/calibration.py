@@ -15,7 +15,7 @@ import numpy as np
 from limaml_jax import errors
 
 FILE = 'calibration.json'
-_MAX_STEPS = 50
+_MAX_STEPS = 500
 _TOLERANCE = 1e-9
 _LEAST = 1e-7  # Scores are as far as this from 0 and 1.
 
@@ -68,6 +68,10 @@ def fit(scores: np.ndarray, labels: np.ndarray) -> Calibration:
     weights -= step / max(1.0, float(np.abs(step).max()))
     if np.abs(step).max() < _TOLERANCE:
       break
+  else:
+    raise errors.InputError(
+        'calibration: no scale and shift fit; the scores are almost all alike'
+    )
   if weights[0] <= 0:
     raise errors.InputError(
         'calibration: the scores rank no better than chance on these rows; '

@@ -19,6 +19,11 @@ class DrawTest(parameterized.TestCase):
       self.assertNotIn(trial, trials[:number])
       overrides.override(config, trial)  # Each is a setting that exists.
 
+  def test_ends_when_there_are_no_more(self):
+    config = variants.resolve(kuairand_rates.get_config(), 'global', {})
+    trials = space.draw(config, variants.GLOBAL, 1000)
+    self.assertLen(trials, 81)
+
   def test_a_history_wants_small_inner_rates(self):
     settings = kuairand_rates.get_config()
     kinds = {'deep_sets': 1.0, 'mlp': 6.0}

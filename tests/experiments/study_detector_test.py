@@ -58,6 +58,38 @@ class FindTest(parameterized.TestCase):
   def test_constant_scores(self):
     self.assert_refused('all scores are 0.25', make_outcome('a', 0.25))
 
+  def test_scores_that_are_constant_but_for_one_row(self):
+    score = np.full(_SIZE, 0.25)
+    score[7] = 0.5
+    self.assert_refused('all scores are 0.25', make_outcome('a', score))
+
+  def test_scores_that_differ_by_rounding_alone(self):
+    self.assert_refused(
+        'a and b give identical scores under seed 0',
+        make_outcome('a', _NOISE[0]), make_outcome('b', _NOISE[0] + 1e-8),
+    )
+    self.assertEmpty(find(
+        make_outcome('a', _NOISE[0]), make_outcome('b', _NOISE[0] + 1e-4)
+    ))
+
+  def test_scores_that_know_the_label_upside_down(self):
+    self.assert_refused(
+        'too good to be true',
+        make_outcome('a', 0.5 + 0.1 * _NOISE[0] - 0.5 * _LABEL),
+    )
+
+  def test_seeds_that_make_no_difference_to_a_baseline_that_trains(self):
+    same = [
+        make_outcome('a', _NOISE[0], seed=seed, variant='daily_ids')
+        for seed in (0, 1)
+    ]
+    self.assert_refused('seeds 0 and 1 give identical', *same)
+    once = [
+        make_outcome('a', _NOISE[0], seed=seed, variant='trees')
+        for seed in (0, 1)
+    ]
+    self.assertEmpty(find(*once))
+
   def test_identical_scores_of_two_runs(self):
     self.assert_refused(
         'a and b give identical scores under seed 0',

@@ -33,7 +33,7 @@ class MeasuredTest(absltest.TestCase):
     measured = statistics.Measured({'a': [first], 'b': [second]})
     found = measured.difference('a', 'b')
     expected = bootstrap.paired_difference(
-        first, second, np.random.default_rng(0)
+        first, second, np.random.default_rng(0), num_replicates=500
     )
     self.assertAlmostEqual(found.value, expected.roc_auc, places=12)
     np.testing.assert_allclose(found.interval, expected.interval)
@@ -59,6 +59,25 @@ class MeasuredTest(absltest.TestCase):
         statistics.Measured({'a': parts}).figure('a').interval
     )
     self.assertLess(width(many), 0.8 * width(one))
+
+  def test_seeds_that_differ_widen_the_interval(self):
+    alike = [make_scores(0, signal=0.3)] * 4
+    apart = [make_scores(0, signal=s) for s in (0.1, 0.2, 0.4, 0.5)]
+    width = lambda parts: np.ptp(
+        statistics.Measured({'a': parts}).figure('a').interval
+    )
+    self.assertGreater(width(apart), 1.2 * width(alike))
+
+  def test_seeds_are_drawn_alike_for_all_runs(self):
+    parts = [make_scores(0, signal=s) for s in (0.1, 0.2, 0.4, 0.5)]
+    measured = statistics.Measured({'a': parts, 'b': list(parts)})
+    self.assertEqual(tuple(measured.difference('a', 'b').interval), (0.0, 0.0))
+
+  def test_a_run_may_lack_a_seed(self):
+    parts = [make_scores(seed, signal=0.3) for seed in range(3)]
+    measured = statistics.Measured({'a': parts, 'b': parts[:2]})
+    self.assertLen(measured.difference('a', 'a').seeds, 3)
+    self.assertLen(measured.figure('b').seeds, 2)
 
   def test_mask_leaves_rows_out_of_everything(self):
     rows = make_scores(0)

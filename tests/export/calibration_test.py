@@ -28,6 +28,13 @@ class FitTest(parameterized.TestCase):
     found = calibration_lib.fit(*draw(scale, shift))
     np.testing.assert_allclose(found, (scale, shift), atol=0.03)
 
+  def test_finds_a_scale_that_is_far(self):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 0.02, 50_000)
+    labels = rng.random(50_000) < 1 / (1 + np.exp(-100 * logits))
+    found = calibration_lib.fit(1 / (1 + np.exp(-logits)), labels)
+    self.assertAlmostEqual(float(found.scale), 100, delta=4)
+
   def test_predicts_as_much_as_is_observed(self):
     scores, labels = draw(0.5, -1.0)
     found = calibration_lib.fit(scores, labels)

@@ -2,6 +2,7 @@ import dataclasses
 
 from absl.testing import absltest
 
+from experiments import pipeline
 from experiments.baselines import registry
 from experiments.baselines import tuning
 from limaml_jax import errors
@@ -28,9 +29,9 @@ class TuningTest(absltest.TestCase):
   def test_searches_on_no_test_event(self):
     data = daily_world.make()
     with self.assertRaisesRegex(errors.InputError, 'phase=validation'):
-      tuning.check_phase(data)
+      pipeline.check_validation(data)
     info = dataclasses.replace(data.info, protocol='validation: two days')
-    tuning.check_phase(data._replace(info=info))
+    pipeline.check_validation(data._replace(info=info))
 
 
 if __name__ == '__main__':
