@@ -16,6 +16,12 @@ from experiments import variants
 from experiments.configs import kuairand_rates
 
 _TUNED = {
+    variants.GLOBAL: {
+        'outer_loop.learning_rate': 0.001,
+        'outer_loop.table_learning_rate': 0.002,
+        'outer_loop.num_epochs': 1,
+        'outer_loop.weight_decay': 0.0001,
+    },
     variants.WIDE_DEEP_ID: {
         'outer_loop.learning_rate': 0.001,
         'outer_loop.table_learning_rate': 0.002,

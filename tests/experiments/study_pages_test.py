@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import re
 import types
 from unittest import mock
 import xml.etree.ElementTree
@@ -30,32 +31,77 @@ _FACTS = {
     'weights_bytes': 4000.0, 'embedding_bytes': 128.0,
 }  # fmt: skip
 
+# Study, the runs that know labels, and what its answer must then say.
+_MUCH = r'0\.[3-6]'
+_ANSWERS = (
+    ('baselines', 'limaml',
+     rf'limaml minus the best other, \w+: ROC-AUC \+{_MUCH}'),
+    ('baselines', 'daily_ids',
+     rf'minus the best other, daily_ids: ROC-AUC -{_MUCH}'),
+    ('baselines', r'limaml \+ user rates',
+     rf'with user rates, limaml minus global: ROC-AUC \+{_MUCH}'),
+    ('cold_start', 'limaml', rf'not seen: LiMAML gains \+{_MUCH}'),
+    ('cold_start', 'held out: limaml',
+     rf'held out of training: LiMAML gains \+{_MUCH}'),
+    ('cost', 'K = 4', rf'Along K, .* from [+-]0\.0\d+ to \+{_MUCH}'),
+    ('embedding_conversion', 'mean',
+     rf'best pooling is mean; .* minus the adapted weights: ROC-AUC \+{_MUCH}'),
+    ('meta_blocks', 'deep_sets',
+     rf'The best, deep_sets, minus mlp: ROC-AUC \+{_MUCH}'),
+    ('refresh', 'fresh',
+     rf'7 days old instead of fresh: ROC-AUC -{_MUCH}.*'
+     rf'every week instead of every day: ROC-AUC -{_MUCH}'),
+    ('refresh', 'every week',
+     rf'every week instead of every day: ROC-AUC \+{_MUCH}'),
+    ('sensitivity', r'K=2, 8, 0\.001',
+     rf'the best is K=2, 8, 0\.001\. The configured .*: ROC-AUC -{_MUCH}'),
+    ('support_size', 'limaml',
+     rf'Against global the gain is above 0 in every cohort .*\+{_MUCH}\d+ at 21'),
+    ('support_size', 'wide_deep_id', 'Against wide_deep_id no gain is sure'),
+    ('transfer', 'limaml, gap 6 d',
+     rf'minus LiMAML retrained: ROC-AUC \+{_MUCH}'),
+    ('transfer', 'limaml, gap 0 d',
+     rf'minus LiMAML retrained: ROC-AUC -{_MUCH}'),
+)  # fmt: skip
 
-def make_scores(label, seed):
-  """Returns 400 rows; scores differ by label and seed, rows do not."""
+
+def make_scores(label, seed, signal=0.0):
+  """Returns 400 rows; scores differ by label and seed, rows do not.
+
+  Args:
+    label: of the run.
+    seed: of the run.
+    signal: how much of the score is the row's label; none when left out.
+  """
   rng = np.random.default_rng(0)
   size = 400
   entity = np.sort(rng.integers(_NUM_ENTITIES, size=size))
-  score = np.random.default_rng([seed, *label.encode()]).random(size)
+  day, labels = rng.integers(2, size=size), rng.integers(2, size=size)
+  noise = np.random.default_rng([seed, *label.encode()]).random(size)
   return scores_lib.Scores(
       entity=entity,
-      day=rng.integers(2, size=size),
-      label=rng.integers(2, size=size).astype(np.float32),
-      score=score,
+      day=day,
+      label=labels.astype(np.float32),
+      score=(noise + signal * labels) / (1 + signal),
       support_size=rng.integers(0, 30, size),
       age_seconds=np.full(size, 5),
       status=np.zeros(size, np.uint8),
   )
 
 
-def make_results(study, config, *, failed=()):
+def make_results(study, config, *, failed=(), strong=''):
+  """Returns results, and outcomes; runs that match `strong` know labels."""
   outcomes = {}
   for run in study.runs(config):
     outcomes[run.label] = [
         run_lib.Outcome(run, seed, f'{run.label} {seed}', None, {}, 'broken')
         if run.label in failed
         else run_lib.Outcome(
-            run, seed, f'{run.label} {seed}', make_scores(run.label, seed),
+            run, seed, f'{run.label} {seed}',
+            make_scores(
+                run.label, seed,
+                0.8 if strong and re.fullmatch(strong, run.label) else 0.0,
+            ),
             _FACTS,
         )
         for seed in (0, 1)
@@ -99,6 +145,12 @@ class StudyTest(parameterized.TestCase):
     for figure in page.figures:
       xml.etree.ElementTree.fromstring(figure.svg)
       self.assertNotIn('$', figure.svg)  # Mathematics that nobody sets.
+
+  @parameterized.parameters(*_ANSWERS)
+  def test_answer_says_which_run_is_better(self, name, strong, answer):
+    study, config = load(name)
+    results, _ = make_results(study, config, strong=strong)
+    self.assertRegex(study.page(results).answer, answer)
 
   @parameterized.parameters(*_NAMES)
   def test_every_failed_run_leaves_a_page_or_one_reason(self, name):
