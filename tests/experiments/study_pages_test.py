@@ -56,7 +56,7 @@ _ANSWERS = (
     ('sensitivity', r'K=2, 8, 0\.001',
      rf'the best is K=2, 8, 0\.001\. The configured .*: ROC-AUC -{_MUCH}'),
     ('support_size', 'limaml',
-     rf'Against global the gain is above 0 in every cohort .*\+{_MUCH}\d+ at 21'),
+     rf'Against global the gain is above 0 in every .*\+{_MUCH}\d+ at 21'),
     ('support_size', 'wide_deep_id', 'Against wide_deep_id no gain is sure'),
     ('transfer', 'limaml, gap 6 d',
      rf'minus LiMAML retrained: ROC-AUC \+{_MUCH}'),
