@@ -32,6 +32,8 @@ _WITH_RATES = (variants.GLOBAL, variants.LIMAML, registry.TREES)
 _HISTORY_ALONE = run_lib.Run(
     'history alone', settings={'inner_loop.num_steps': 0}
 )
+# What is LiMAML, too, but for a part of it.
+_OWN = (variants.FIRST_ORDER, variants.UNADAPTED, _HISTORY_ALONE.label)
 # By data; docs/results.md tells more.
 _OTHERS_BUDGET = (
     'twelve trials for item_prior and user_bias together, eight of trees, ten'
@@ -45,8 +47,8 @@ _BUDGETS = {
         ' Runs with rates take the settings of those without.'
     ),
     'kuairand_rates': (
-        'Tuning: what kuairand had, and then nine trainings for each of global'
-        ' and wide_deep_id, ten for limaml; ' + _OTHERS_BUDGET
+        'Tuning: what kuairand had, and then nine trainings for wide_deep_id,'
+        ' ten for limaml; ' + _OTHERS_BUDGET
     ),
     'kuairand_everything': (
         'Tuning: what kuairand_rates had, and then nine trainings for each of'
@@ -109,10 +111,15 @@ def page(results: results_lib.Results) -> page_lib.Page:
   plain = [
       label for label in rivals
       if 'data.schema' not in results.run(label).settings
+      and label not in _OWN
   ]
   best = max(plain, key=lambda n: results.whole.figure(n).value or 0.0)
   sentences = [
       tables.in_words(f'limaml minus the best other, {best}', gains[best])
+  ] + [
+      tables.in_words(f'minus {label}', gains[label])
+      for label in _OWN
+      if label in gains
   ]
   for name in _RATES.get(results.config.data.schema, {}):
     first, second = (
