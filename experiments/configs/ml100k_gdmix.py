@@ -1,0 +1,37 @@
+"""MovieLens-100K, rating > 3, split as GDMix does: at random, 80 to 20 by row.
+
+    python -m experiments.movielens_protocols --data_dir=DIR \
+        --protocol=gdmix --output=DIR2
+    python -m experiments.compare --data_dir=DIR2 \
+        --config=experiments/configs/ml100k_gdmix.py \
+        --workdir=runs/ml100k_gdmix --seeds=0,1,2,3,4
+"""
+
+from ml_collections import config_dict
+
+from experiments import variants
+from limaml_jax import config as config_lib
+
+
+def get_config() -> config_dict.ConfigDict:
+  """Returns the settings."""
+  config = config_lib.Config(
+      data=config_lib.DataConfig(schema='ml100k'),
+      protocol=config_lib.ProtocolConfig(
+          split='by_time',
+          # Places in a random order of all rows: 72 %, 80 %, the end.
+          validation_start='2000-01-01T20:00:00+00:00',
+          train_end='2000-01-01T22:13:20+00:00',
+          test_end='2000-01-03T00:00:00+00:00',
+      ),
+      episodes=config_lib.EpisodeConfig(
+          tasks_per_step=64, support_buckets=(128,), query_buckets=(16,)
+      ),
+      model=config_lib.ModelConfig(
+          meta_block=config_lib.MetaBlockConfig(kind='id_embedding')
+      ),
+      inner_loop=config_lib.InnerLoopConfig(
+          num_steps=1, learning_rate=4.0, prior_rows=8.0
+      ),
+  )
+  return variants.settings(config, tuned={})
