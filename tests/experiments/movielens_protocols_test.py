@@ -3,8 +3,8 @@ import pathlib
 
 from absl.testing import absltest
 
-from experiments.configs import ml100k_gdmix
 from experiments.configs import ml1m_metaspore
+from experiments.configs import ml100k_gdmix
 from tests.experiments import commands
 
 _HEADER = 'user_id:token\titem_id:token\trating:float\ttimestamp:float'
