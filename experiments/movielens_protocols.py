@@ -11,7 +11,9 @@ in an order and mean nothing else.
 rows at random, 80 to 20, and knows no time: training rows may be later than
 test rows, which no service could have. It is here because its table is
 published under that split, and for nothing else. All rows stand in random
-order, the same each time; the last fifth is tested.
+order, the same each time, a second apart; the last fifth are tested, and the
+tenth before them is the validation window. Either has one time for all of its
+rows, so that none of them tells anything of another.
 
 `metaspore` (MovieLens-1M, configs/ml1m_metaspore.py): MetaSpore tests each
 user's last rating, then drops rating 3 from training and test, so that users
@@ -41,17 +43,23 @@ class _Protocol(NamedTuple):
   query: str
 
 
-# From 2000-01-01 on, 100,000 seconds: of MovieLens-100K one for each rating.
+# The rows of the validation, and those of the test, share an instant.
 _GDMIX = """
 with shuffled as (
   select *, row_number() over (order by md5(user || ' ' || item)) - 1 as drawn
   from ratings
+),
+shared as (
+  select *, drawn / (select count(*) from ratings) as share from shuffled
 )
 select
   user, item, rating,
-  epoch('2000-01-01'::timestamp)::bigint
-    + drawn * 100000 // (select count(*) from ratings) as time
-from shuffled order by drawn
+  case
+    when share >= 0.8 then epoch('2005-01-01'::timestamp)::bigint
+    when share >= 0.72 then epoch('2004-01-01'::timestamp)::bigint
+    else epoch('2000-01-01'::timestamp)::bigint + drawn
+  end as time
+from shared order by drawn
 """
 _METASPORE = """
 with by_user as (

@@ -19,10 +19,9 @@ def get_config() -> config_dict.ConfigDict:
       data=config_lib.DataConfig(schema='ml100k'),
       protocol=config_lib.ProtocolConfig(
           split='by_time',
-          # Places in a random order of all rows: 72 %, 80 %, the end.
-          validation_start='2000-01-01T20:00:00+00:00',
-          train_end='2000-01-01T22:13:20+00:00',
-          test_end='2000-01-03T00:00:00+00:00',
+          validation_start='2004-01-01T00:00:00+00:00',
+          train_end='2005-01-01T00:00:00+00:00',
+          test_end='2006-01-01T00:00:00+00:00',
       ),
       episodes=config_lib.EpisodeConfig(
           tasks_per_step=64, support_buckets=(128,), query_buckets=(16,)

@@ -58,8 +58,14 @@ class MovielensProtocolsTest(absltest.TestCase):
     )
     before = [sum(t < seconds(bound) for t in times) for bound in bounds]
     self.assertEqual(before, [144, 160, 200])  # 72 %, 80 %, all.
+    # Rows that are judged together know nothing of each other.
     start = seconds('2000-01-01T00:00:00+00:00')
-    self.assertEqual(sorted(times), [start + 500 * n for n in range(200)])
+    self.assertEqual(
+        sorted(times),
+        [start + n for n in range(144)]
+        + 16 * [seconds(protocol.validation_start)]
+        + 40 * [seconds(protocol.train_end)],
+    )
     tested = [
         int(row[2])
         for row, time in zip(rows, times, strict=True)
