@@ -27,11 +27,13 @@ def get_config() -> config_dict.ConfigDict:
           tasks_per_step=128, support_buckets=(64,), query_buckets=(16,)
       ),
       model=config_lib.ModelConfig(
-          meta_block=config_lib.MetaBlockConfig(kind='id_embedding')
+          meta_block=config_lib.MetaBlockConfig(kind='deep_sets'),
+          global_block=config_lib.GlobalBlockConfig(num_cross_layers=1),
+          max_table_dimension=32,
       ),
       inner_loop=config_lib.InnerLoopConfig(
-          num_steps=1, learning_rate=4.0, prior_rows=8.0
+          num_steps=1, learning_rate=0.5, prior_rows=8.0
       ),
-      outer_loop=config_lib.OuterLoopConfig(num_epochs=2),
+      outer_loop=config_lib.OuterLoopConfig(num_epochs=3),
   )
   return variants.settings(config, tuned={})

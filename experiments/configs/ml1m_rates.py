@@ -21,17 +21,20 @@ def get_config() -> config_dict.ConfigDict:
           # Four fifths of the ratings are earlier.
           train_end='2000-12-02T14:52:18+00:00',
           test_end='2003-03-01T00:00:00+00:00',
-          refresh_hours=24,
+          refresh_hours=168,
       ),
       episodes=config_lib.EpisodeConfig(
-          tasks_per_step=128, support_buckets=(64,), query_buckets=(16,)
+          tasks_per_step=128, support_buckets=(32,), query_buckets=(16,)
       ),
       model=config_lib.ModelConfig(
-          meta_block=config_lib.MetaBlockConfig(kind='deep_sets')
+          meta_block=config_lib.MetaBlockConfig(kind='deep_sets'),
+          global_block=config_lib.GlobalBlockConfig(num_cross_layers=1),
       ),
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=0.5, prior_rows=8.0
       ),
-      outer_loop=config_lib.OuterLoopConfig(num_epochs=1),
+      outer_loop=config_lib.OuterLoopConfig(
+          num_epochs=1, learning_rate=4e-3
+      ),
   )
   return variants.settings(config, tuned={})
