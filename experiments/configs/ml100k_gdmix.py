@@ -32,5 +32,8 @@ def get_config() -> config_dict.ConfigDict:
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=4.0, prior_rows=8.0
       ),
+      outer_loop=config_lib.OuterLoopConfig(
+          num_epochs=6, table_learning_rate=8e-3, weight_decay=1e-2
+      ),
   )
   return variants.settings(config, tuned={})

@@ -27,14 +27,11 @@ def get_config() -> config_dict.ConfigDict:
           tasks_per_step=128, support_buckets=(32,), query_buckets=(16,)
       ),
       model=config_lib.ModelConfig(
-          meta_block=config_lib.MetaBlockConfig(kind='deep_sets'),
-          global_block=config_lib.GlobalBlockConfig(num_cross_layers=1),
+          global_block=config_lib.GlobalBlockConfig(num_cross_layers=1)
       ),
       inner_loop=config_lib.InnerLoopConfig(
-          num_steps=1, learning_rate=0.5, prior_rows=8.0
+          num_steps=1, learning_rate=2.0, prior_rows=8.0
       ),
-      outer_loop=config_lib.OuterLoopConfig(
-          num_epochs=1, learning_rate=4e-3
-      ),
+      outer_loop=config_lib.OuterLoopConfig(num_epochs=1),
   )
   return variants.settings(config, tuned={})
