@@ -81,7 +81,9 @@ def page(results: results_lib.Results) -> page_lib.Page:
       ' compilations left out.',
   )
   return page_lib.Page(
-      _answer(results, known, best), [table], _figures(results)
+      _answer(results, known, best),
+      [table],
+      [_against_time(results), *_figures(results)],
   )
 
 
@@ -98,6 +100,26 @@ def _label(config, num_steps, inner, outer) -> str:
 
 def _roc_auc(results, label) -> float:
   return results.whole.figure(label).value or 0.0
+
+
+def _against_time(results) -> page_lib.Drawing:
+  """Draws each setting at the seconds that it takes to train."""
+  series = {}
+  for num_steps, inner, outer in _grid():
+    label = _label(results.config, num_steps, inner, outer)
+    seconds = (
+        results.fact(label, 'train_seconds') if results.has(label) else None
+    )
+    if seconds is not None:
+      point = seconds, results.whole.figure(label)
+      series.setdefault(f'K = {num_steps}', []).append(point)
+  svg = figures.lines(
+      'time', series, xlabel='training (s)', ylabel='ROC-AUC', joined=False
+  )
+  return page_lib.Drawing(
+      'time', 'ROC-AUC against seconds of training', svg,
+      'A point for each pair of rates; rows of the validation window.',
+  )
 
 
 def _figures(results) -> list[page_lib.Drawing]:

@@ -59,6 +59,7 @@ def lines(
     ticks: Sequence[str] | None = None,
     zero: bool = False,
     log: bool = False,
+    joined: bool = True,
 ) -> str:
   """Draws lines through values with their 95 % intervals.
 
@@ -70,6 +71,7 @@ def lines(
     ticks: texts for x = 0, 1, ...; numbers when left out.
     zero: draws a line at 0.
     log: makes the axis of x logarithmic.
+    joined: leaves points apart when False.
   """
 
   def draw(axes: mpl_axes.Axes) -> None:
@@ -77,6 +79,8 @@ def lines(
     span = max(every, default=1.0) - min(every, default=0.0)
     for index, (label, points) in enumerate(series.items()):
       look = drawing.look(index)
+      if not joined:
+        look = look._replace(linestyle='none')
       # Lines stand beside each other, so that intervals do not overlap.
       place = _BESIDE * (index - (len(series) - 1) / 2)
       known = [
