@@ -11,6 +11,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from limaml_jax import config as config_lib
 from limaml_jax import errors
@@ -237,6 +238,7 @@ class ShuffledFilesTest(parameterized.TestCase):
 
 class SparkTest(absltest.TestCase):
 
+  @pytest.mark.slow
   def test_makes_the_same_dataset_as_duckdb(self):
     reason = no_spark()
     if reason:

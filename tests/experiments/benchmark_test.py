@@ -121,6 +121,7 @@ runpy.run_module('experiments.benchmark', run_name='__main__')
     (line,) = result.stderr.strip().splitlines()
     self.assertIn("MLServer is not installed; pip install '.[serving]'", line)
 
+  @pytest.mark.slow
   def test_bad_arguments_are_one_line(self):
     for arguments, message in (
         ((), 'expected as arguments "inner_loop" or "prepare" or "refresh" or'),

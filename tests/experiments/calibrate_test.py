@@ -13,6 +13,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.export import calibration as calibration_lib
+from limaml_jax.training import checkpoint
 from tests.experiments import commands
 
 _SMALL = {
@@ -56,14 +57,16 @@ class CalibrateTest(absltest.TestCase):
       tasks = cls.dir / phase
       pipeline.prepare(config, cls.dir / 'raw', tasks, lambda *args: None)
       pipeline.train(config, pipeline.load(tasks), cls.dir / name)
-    other = overrides.override(config, {'inner_loop.learning_rate': 0.5})
-    data = pipeline.load(cls.dir / 'test')
-    pipeline.train(other, data, cls.dir / 'other', stop_after=1)
+    shutil.copytree(cls.dir / 'twin', cls.dir / 'other')
+    path = cls.dir / 'other' / checkpoint.CONFIG_FILE
+    settings = json.loads(path.read_text())
+    settings['inner_loop.learning_rate'] = 0.5
+    path.write_text(json.dumps(settings))
 
-  def calibrate(self, twin):
+  def calibrate(self, twin, data='validation'):
     return commands.run(
         'calibrate',
-        f'--data={self.dir / ("validation" if twin == "twin" else "test")}',
+        f'--data={self.dir / data}',
         f'--twin={self.dir / twin}',
         f'--workdir={self.dir / "run"}',
     )
@@ -93,12 +96,13 @@ class CalibrateTest(absltest.TestCase):
     self.assertEqual(again['scale'], facts['scale'])
 
   def test_refuses_a_twin_that_is_none(self):
-    for twin, reason in (
-        ('other', 'differs .* in inner_loop.learning_rate'),
-        ('run', 'protocol.phase is not validation'),
-        ('nowhere', 'config.json: not found'),
+    for twin, data, reason in (
+        ('other', 'validation', 'differs .* in inner_loop.learning_rate'),
+        ('run', 'validation', 'protocol.phase is not validation'),
+        ('nowhere', 'validation', 'config.json: not found'),
+        ('twin', 'test', 'on the validation window alone'),
     ):
-      result = self.calibrate(twin)
+      result = self.calibrate(twin, data)
       self.assertEqual(result.returncode, 1)
       self.assertLen(result.stderr.strip().splitlines(), 1)
       self.assertRegex(result.stderr, reason)

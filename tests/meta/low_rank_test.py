@@ -29,7 +29,7 @@ from limaml_jax.meta import plain as plain_lib
 from limaml_jax.meta import task_loss
 
 # Each compiles two programs; LIMAML_EXAMPLES=100 searches longer.
-_NUM_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '3'))
+_NUM_EXAMPLES = int(os.environ.get('LIMAML_EXAMPLES', '2'))
 _SETTINGS = hypothesis.settings(deadline=None, derandomize=True)
 _NUM_TASKS = 3
 _NUM_FEATURES = 3
@@ -229,10 +229,9 @@ class EqualityTest(absltest.TestCase):
 
 class FiniteDifferencesTest(parameterized.TestCase):
 
-  @parameterized.product(
-      implementation=('plain', 'low_rank'), per_sample=(False, True)
-  )
-  def test_agree_with_the_meta_gradient(self, implementation, per_sample):
+  # Plain adaptation has the same gradient: EqualityTest.
+  @parameterized.parameters(False, True)
+  def test_agree_with_the_meta_gradient(self, per_sample):
     network = config_lib.MetaBlockConfig(
         widths=(3, 2), embedding_size=2, activation='tanh', layer_norm=True
     )
@@ -241,7 +240,7 @@ class FiniteDifferencesTest(parameterized.TestCase):
         learning_rate=0.5,
         learned_rates=True,
         prior_rows=1.0,
-        implementation=implementation,
+        implementation='low_rank',
     )
     with jax.enable_x64(True):
       rng = np.random.default_rng(0)
