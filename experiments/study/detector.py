@@ -151,7 +151,10 @@ def _find_unseeded(
 def _same(one: run_lib.Outcome, other: run_lib.Outcome) -> bool:
   if one.scores is None or other.scores is None:
     return False
-  difference = np.abs(one.scores.score - other.scores.score)
+  scores = one.scores.score, other.scores.score
+  if scores[0].shape != scores[1].shape:  # Of other rows.
+    return False
+  difference = np.abs(scores[0] - scores[1])
   return bool(np.max(difference, initial=0.0) < _IDENTICAL)
 
 

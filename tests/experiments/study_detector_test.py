@@ -72,6 +72,13 @@ class FindTest(parameterized.TestCase):
         make_outcome('a', _NOISE[0]), make_outcome('b', _NOISE[0] + 1e-4)
     ))
 
+  def test_runs_under_other_protocols_have_other_rows(self):
+    other = make_outcome('b', _NOISE[1])
+    half = scores_lib.select(other.scores, np.arange(_SIZE) % 2 == 0)
+    self.assertEmpty(find(
+        make_outcome('a', _NOISE[0]), other._replace(scores=half)
+    ))
+
   def test_scores_that_know_the_label_upside_down(self):
     self.assert_refused(
         'too good to be true',
