@@ -15,6 +15,7 @@ from absl import flags
 import duckdb
 
 from experiments import binary
+from experiments import raw_links
 from limaml_jax import errors
 
 flags.adopt_module_key_flags(binary)
@@ -95,12 +96,7 @@ def main() -> None:
           'KuaiRand-Pure'
       )
   output.mkdir(parents=True, exist_ok=True)
-  for path in source.iterdir():
-    link = output / path.name
-    if link.is_symlink():
-      link.unlink()  # Perhaps to the files of another folder.
-    if not link.exists():
-      link.symlink_to(path)
+  raw_links.write(source, output)
   for name, (written, query) in _WITH_HISTORY.items():
     _write_table(source, name, query, output / written)
     print(f'{output / written}: with what was before the log')

@@ -31,6 +31,7 @@ from absl import flags
 import duckdb
 
 from experiments import binary
+from experiments import raw_links
 from limaml_jax import errors
 
 flags.adopt_module_key_flags(binary)
@@ -117,10 +118,7 @@ def main() -> None:
     )
   rows = _in_order(source / protocol.file, protocol.query)
   output.mkdir(parents=True, exist_ok=True)
-  for path in source.iterdir():
-    link = output / path.name
-    if path.name != protocol.file and not link.exists():
-      link.symlink_to(path)
+  raw_links.write(source, output, without=protocol.file)
   lines = [_HEADER, *('\t'.join(map(str, row)) for row in rows)]
   temporary = output / f'.{protocol.file}'
   temporary.write_text('\n'.join(lines) + '\n')

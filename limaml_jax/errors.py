@@ -15,6 +15,10 @@ class InputError(Exception):
     super().__init__(_one_line(message))
 
 
+class NotFiniteError(InputError):
+  """The settings of a run let its loss go out of bounds."""
+
+
 def _one_line(text: str) -> str:
   """Escapes what does not print, and leaves out the middle of a long text."""
   if len(text) <= _NUM_FIRST + _NUM_LAST:

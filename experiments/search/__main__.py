@@ -114,7 +114,9 @@ class _Clock:
   def __init__(self, path: pathlib.Path):
     """Starts, at what the record at `path` says if there is one."""
     earlier = json.loads(path.read_text()) if path.exists() else {}
-    self._start = time.perf_counter() - earlier.get('seconds', 0.0)
+    # Searches of before left a list of trials.
+    seconds = earlier['seconds'] if isinstance(earlier, dict) and earlier else 0
+    self._start = time.perf_counter() - seconds
 
   def seconds(self) -> float:
     """Returns the seconds so far."""
@@ -127,7 +129,11 @@ def _rows(
   """Returns settings and quality of the trials that were judged, best first."""
   return [
       candidates[trial.number]
-      | {'num_seeds': len(trial.values), 'roc_auc': trial.mean}
+      | {
+          'num_seeds': len(trial.values),
+          # None where the loss was not finite.
+          'roc_auc': trial.mean if math.isfinite(trial.mean) else None,
+      }
       for trial in halving.rank(trials)
       if trial.values
   ]
@@ -157,14 +163,13 @@ def _judge(
 ) -> float:
   """Trains and serves under one seed, unless it is done; returns ROC-AUC.
 
-  Settings under which training fails, as a loss may be not finite, are worse
-  than all others.
+  Settings whose loss is not finite are worse than all others.
   """
   path = run_dir / 'scores.parquet'
   with progress.bar(shown) as update:
     try:
       loop.train(config, data.table, data.info, run_dir, on_progress=update)
-    except errors.InputError as error:
+    except errors.NotFiniteError as error:
       print(f'{shown}: {error}', file=sys.stderr)
       return -math.inf
     if not path.exists():

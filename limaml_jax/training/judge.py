@@ -33,7 +33,8 @@ def make(
   Entities are adapted to all of their support, as they are served.
 
   Raises:
-    InputError: if no episode is held out, or the loss is not finite.
+    InputError: if no episode is held out.
+    NotFiniteError: by what it returns, if the loss is not finite.
   """
   fraction = config.outer_loop.holdout_fraction
   if not fraction:
@@ -57,7 +58,7 @@ def make(
       weight += float(own_weight)
     mean = total / weight
     if not math.isfinite(mean):
-      raise errors.InputError(
+      raise errors.NotFiniteError(
           'the loss of the held-out episodes is not finite; lower '
           'inner_loop.learning_rate or outer_loop.learning_rate'
       )

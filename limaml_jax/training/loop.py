@@ -50,8 +50,8 @@ def train(
     The state after the last step.
 
   Raises:
-    InputError: for a workdir of another run, a log without training events,
-      or a loss that is not finite.
+    InputError: for a workdir of another run, or a log without training events.
+    NotFiniteError: for a loss that is not finite.
   """
   checkpoint.settle_config(workdir, config, info)
   assembly = assembly_lib.assemble(config, info)
@@ -182,7 +182,7 @@ class _Recorder:
         'episodes': identity.tolist(),
     }
     path.write_text(json.dumps(report))
-    raise errors.InputError(
+    raise errors.NotFiniteError(
         f'step {step}: the meta loss is not finite; its episodes are in '
         f'{path}. Lower inner_loop.learning_rate or outer_loop.learning_rate'
     )

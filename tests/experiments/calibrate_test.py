@@ -16,14 +16,8 @@ from limaml_jax.export import calibration as calibration_lib
 from limaml_jax.training import checkpoint
 from tests.experiments import commands
 
-_SMALL = {
+_SMALL = commands.SMALL_SETTINGS | {
     'protocol.new_entity_fraction': 0.0,
-    'episodes.tasks_per_step': 8,
-    'episodes.support_buckets': (8,),
-    'episodes.query_buckets': (8,),
-    'model.global_block.widths': (8,),
-    'model.meta_block.widths': (8,),
-    'model.meta_block.embedding_size': 4,
     'outer_loop.num_epochs': 3,
     'outer_loop.learning_rate': 0.05,
 }

@@ -8,15 +8,16 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[2]
 _START = 880_000_000  # UTC seconds.
-SMALL = (
-    '--config.episodes.tasks_per_step=8',
-    '--config.episodes.support_buckets=(8,)',
-    '--config.episodes.query_buckets=(8,)',
-    '--config.model.global_block.widths=(8,)',
-    '--config.model.meta_block.widths=(8,)',
-    '--config.model.meta_block.embedding_size=4',
-    '--config.outer_loop.num_epochs=1',
-)
+SMALL_SETTINGS = {
+    'episodes.tasks_per_step': 8,
+    'episodes.support_buckets': (8,),
+    'episodes.query_buckets': (8,),
+    'model.global_block.widths': (8,),
+    'model.meta_block.widths': (8,),
+    'model.meta_block.embedding_size': 4,
+    'outer_loop.num_epochs': 1,
+}
+SMALL = tuple(f'--config.{name}={x}' for name, x in SMALL_SETTINGS.items())
 
 
 def run(verb: str, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -93,6 +93,21 @@ class KuairandHistoryTest(absltest.TestCase):
     )
     np.testing.assert_allclose(columns['video_history_likes'], [10 / 21, 0.5])
 
+  def test_links_follow_another_folder(self):
+    self.write_raw()
+    self.assertEqual(self.run_binary().returncode, 0)
+    (self.root / 'raw').rename(self.root / 'moved')
+    (self.root / 'raw').mkdir()
+    self.write_raw()
+    other = self.root / 'moved'
+    result = commands.run(
+        'kuairand_history', f'--data_dir={other}',
+        f'--output={self.root / "out"}',
+    )
+    self.assertEqual(result.returncode, 0, result.stderr)
+    link = self.root / 'out' / 'user_features_pure.csv.gz'
+    self.assertEqual(link.resolve().parent, other.resolve())
+
   def test_missing_files_are_one_line(self):
     result = self.run_binary()
     self.assertEqual(result.returncode, 1)

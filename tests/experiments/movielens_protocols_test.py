@@ -82,6 +82,8 @@ class MovielensProtocolsTest(absltest.TestCase):
         ('u', 'It\'s "so", 1', 4, 70), ('u', 'b', 5, 70),
         ('u', 'c', 3, 60), ('u', 'd', 1, 50), ('u', 'e', 2, 40),
         ('u', 'f', 4, 30), ('u', 'g', 5, 20), ('u', 'h', 1, 10),
+        # Of two of a second, too, the first counts as the later.
+        ('w', 'z', 4, 90), ('w', 'y', 5, 80), ('w', 'x', 1, 80),
         # The last one is dropped, and nothing takes its place.
         ('v', 'a', 3, 90), ('v', 'b', 2, 80),
     ])  # fmt: skip
@@ -100,6 +102,9 @@ class MovielensProtocolsTest(absltest.TestCase):
             ('u', 'f', '4'): validation + 1,
             ('u', 'g', '5'): validation,
             ('u', 'h', '1'): 10,
+            ('w', 'z', '4'): test,
+            ('w', 'y', '5'): validation + 4,
+            ('w', 'x', '1'): validation + 3,
             ('v', 'b', '2'): validation + 4,
         },
     )

@@ -22,16 +22,7 @@ from limaml_jax import errors
 from limaml_jax.training import loop
 from tests.experiments import commands
 
-_SMALL = {
-    'protocol.new_entity_fraction': 0.0,
-    'episodes.tasks_per_step': 8,
-    'episodes.support_buckets': (8,),
-    'episodes.query_buckets': (8,),
-    'model.global_block.widths': (8,),
-    'model.meta_block.widths': (8,),
-    'model.meta_block.embedding_size': 4,
-    'outer_loop.num_epochs': 1,
-}
+_SMALL = commands.SMALL_SETTINGS | {'protocol.new_entity_fraction': 0.0}
 _LIMAML = run_lib.Run('limaml')
 _UNADAPTED = run_lib.Run('unadapted', variant='unadapted')
 _RANDOM = run_lib.Run('random', variant='random')
@@ -157,6 +148,15 @@ class RunAllTest(parameterized.TestCase):
     self.assertIn('did you mean', outcomes['typo'][0].reason)
     self.assertIsNone(outcomes['fast'][0].scores)
     self.assertEqual(outcomes['random'][0].reason, '')
+
+  def test_whatever_a_baseline_raises_is_a_reason(self):
+    for error in (ValueError('too\nmany'), MemoryError()):
+      fails = mock.Mock(side_effect=error)
+      with mock.patch.dict(registry.REGISTRY, {'dice': fails}):
+        outcomes = self.run_all(run_lib.Run('dice', variant='dice'), _RANDOM)
+      expected = str(error).splitlines()[0] if str(error) else 'MemoryError()'
+      self.assertEqual(outcomes['dice'][0].reason, expected)
+      self.assertEqual(outcomes['random'][0].reason, '')
 
   def test_a_baseline_of_the_registry_is_given_what_it_needs(self):
     seen = {}

@@ -119,6 +119,16 @@ class SettingsTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, 'choose one of baselines'):
       settings_lib.load_study('nothing')
 
+  def test_a_configuration_of_ones_own_has_a_folder_of_its_own(self):
+    source = pathlib.Path(run_lib.__file__).parents[1] / 'configs/ml100k.py'
+    own = pathlib.Path(self.create_tempdir().full_path) / 'ml100k.py'
+    own.write_text(source.read_text())
+    labels = [
+        settings_lib.load(str(path), {}).label for path in (source, own)
+    ]
+    self.assertEqual(labels[0], 'ml100k')
+    self.assertRegex(labels[1], '^ml100k-[0-9a-f]{8}$')
+
   def test_overrides_have_a_folder_of_their_own(self):
     labels = [
         settings_lib.load('ml100k', given).label

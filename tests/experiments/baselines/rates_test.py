@@ -29,6 +29,16 @@ class PastCountsTest(absltest.TestCase):
     np.testing.assert_array_equal(counts.total, [0, 1, 0, 1, 3])
     np.testing.assert_array_equal(counts.positive, [0, 1, 0, 1, 2])
 
+  def test_times_before_1970_are_times(self):
+    times = np.asarray([10, 20, 20, 20, 30])
+    arguments = np.asarray([3, 3, 9, 3, 3]), np.asarray([1, 0, 1, 1, 0])
+    later, earlier = (
+        rates.past_counts(arguments[0], t, arguments[1], t)
+        for t in (times, times - 10**9)
+    )
+    np.testing.assert_array_equal(earlier.total, later.total)
+    np.testing.assert_array_equal(earlier.positive, later.positive)
+
   def test_smooths_towards_the_prior(self):
     counts = rates.PastCounts(np.asarray([0.0, 4.0]), np.asarray([0.0, 3.0]))
     # (3 + 2 * .25) / (4 + 2).
