@@ -7,6 +7,7 @@ import tempfile
 
 from absl.testing import absltest
 import numpy as np
+import pytest
 
 from experiments import pipeline
 from limaml_jax import config as config_lib
@@ -36,6 +37,7 @@ def _write_log(directory: pathlib.Path) -> None:
   path.write_text('\n'.join([header, *events]) + '\n')
 
 
+@pytest.mark.slow
 class CalibrateTest(absltest.TestCase):
 
   @classmethod
