@@ -8,6 +8,7 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+import pytest
 
 from experiments.baselines import registry
 from experiments.study import datasets as datasets_lib
@@ -247,6 +248,7 @@ class RunAllTest(parameterized.TestCase):
 
 class ByTimeTest(absltest.TestCase):
 
+  @pytest.mark.slow
   def test_an_earlier_network_and_older_embeddings_score_the_same_rows(self):
     directory = pathlib.Path(self.create_tempdir().full_path)
     # A day and a half from 1997-11-20T04:26:40.

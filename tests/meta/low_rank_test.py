@@ -14,6 +14,7 @@ import jax
 from jax import flatten_util
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
@@ -212,6 +213,7 @@ class EqualityTest(absltest.TestCase):
     chex.assert_tree_all_finite(plain)
     chex.assert_trees_all_close(factored, plain, rtol=1e-10, atol=1e-12)
 
+  @pytest.mark.slow
   @hypothesis.settings(_SETTINGS, max_examples=_NUM_EXAMPLES // 2)
   @hypothesis.example(_DEEP, _LEARNED, _ENTITY_LEVEL)
   @hypothesis.example(_DEEP, _LEARNED, _PER_SAMPLE)
