@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from limaml_jax import cluster
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
@@ -141,7 +142,8 @@ def train(
     **options: of `loop.train`, such as `on_progress`.
   """
   state = loop.train(config, data.table, data.info, workdir, **options)
-  dataset.copy_encoding(data.directory, workdir / ENCODING_DIR)
+  if cluster.is_first():
+    dataset.copy_encoding(data.directory, workdir / ENCODING_DIR)
   return state
 
 
@@ -196,7 +198,7 @@ def restore(
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:
-    params = checkpoints.restore_state(abstract).params
+    params = checkpoints.restore_served(abstract).params
   refresher = refresher_lib.Refresher(
       data.table,
       data.info,

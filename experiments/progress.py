@@ -8,6 +8,8 @@ from rich import console as rich_console
 from rich import progress as rich_progress
 from rich import text as rich_text
 
+from limaml_jax import cluster
+
 
 @contextlib.contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int], None]]:
@@ -28,7 +30,7 @@ def stages(
 
   Where the output is no terminal, as `bar`.
   """
-  console = rich_console.Console(stderr=True)
+  console = rich_console.Console(stderr=True, quiet=not cluster.is_first())
   columns = (
       rich_progress.TextColumn('{task.description:<34}'),
       rich_progress.BarColumn(),

@@ -7,7 +7,7 @@ from absl.testing import parameterized
 
 _REPOSITORY = pathlib.Path(__file__).parents[1]
 _PACKAGE = 'limaml_jax'
-_GROUND = frozenset({'types', 'config', 'errors', 'cells'})
+_GROUND = frozenset({'types', 'config', 'errors', 'cells', 'cluster'})
 # Which parts of the package each station may import, beside itself.
 _ALLOWED = {
     'linear': frozenset(),

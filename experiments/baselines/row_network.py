@@ -102,7 +102,7 @@ def train(
   assembly = assembly_lib.assemble(config, data.info)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:
-    return checkpoints.restore_state(abstract), assembly
+    return checkpoints.restore_served(abstract), assembly
 
 
 def _make_logit(model: model_lib.Model, entity_type: types.EntityType):

@@ -86,10 +86,12 @@ def ours(
 
 
 def _compile(case, name, order, num_steps, loss, budget_bytes) -> Contender:
-  step = meta_gradient.make(
-      loss,
-      mesh=mesh_lib.make_mesh(mesh_rows=1),
-      memory_budget_bytes=budget_bytes,
+  mesh = mesh_lib.make_mesh(mesh_rows=1)
+  step = mesh_lib.on_each_device(
+      meta_gradient.make(loss, mesh=mesh, memory_budget_bytes=budget_bytes),
+      mesh,
+      in_specs=(mesh_lib.replicated(mesh), mesh_lib.by_task(mesh)),
+      out_specs=mesh_lib.replicated(mesh),
   )
   return _measure(case, name, order, num_steps, step)
 

@@ -1,9 +1,10 @@
-"""Reads meta-batches in a reproducible order that a checkpoint can resume.
+"""Reads meta-batches in a reproducible order, from any step on.
 
 The tasks are in memory, read once from ArrayRecord (`tasks.task_table`). Grain
 draws from them: it indexes the plan by the global step, drops support at random
-by a seed of its own for each step, assembles ahead in a thread, and knows its
-position, the number of the next step, for the checkpoint.
+by a seed of its own for each step, and assembles ahead in a thread. A step is
+the same whoever reads it, from whichever step on, and on however many processes
+its tasks are divided over.
 """
 
 import dataclasses
@@ -27,7 +28,8 @@ class MetaBatch(NamedTuple):
   """What one outer step learns from.
 
   Attributes:
-    episodes: leaves [T, ...].
+    episodes: leaves [T, ...]; of this process's tasks alone where there are
+      several processes.
     identity: number of each episode in the plan, -1 for padding, [T].
   """
 
@@ -122,13 +124,14 @@ def _bucket_members(
 class _DrawMetaBatch:
   """Drops support at random and assembles one step's meta-batch."""
 
-  def __init__(self, table, index, *, names, info, config, uses_support):
+  def __init__(self, table, index, *, names, info, config, uses_support, tasks):
     self._table = table
     self._index = index
     self._names = names
     self._info = info
     self._config = config
     self._uses_support = uses_support
+    self._tasks = tasks
     # What the first n events of all weigh, for any n.
     totals = np.cumsum(table.weights, dtype=np.float64)
     self._weight_before = np.concatenate([[0.0], totals])
@@ -145,6 +148,9 @@ class _DrawMetaBatch:
     probability = dropout_probability(self._config, progress)
     kept = _drop_support(available, rng, probability)
     forgotten = (kept == 0) & (available > 0)
+    # Drawn for all tasks, so that they are the same on any number of processes.
+    chosen = chosen.take(self._tasks)
+    real, kept, forgotten = (x[self._tasks] for x in (real, kept, forgotten))
     if not self._uses_support:
       num_support, kept = 1, np.zeros_like(kept)
     chosen = chosen._replace(support_start=chosen.support_stop - kept)
@@ -210,6 +216,7 @@ def make_reader(
     names: episodes.FeatureNames,
     config: config_lib.Config,
     since: int = 0,
+    tasks: np.ndarray | None = None,
 ) -> tuple[grain.MapDataset, BatchPlan]:
   """Returns meta-batches by global step, and the plan behind them.
 
@@ -220,11 +227,14 @@ def make_reader(
     config: `episodes`, `outer_loop` and `training.seed` are read,
       and whether the model reads the support.
     since: UTC seconds; earlier events are support alone.
+    tasks: which of each step's T are read, ascending; all when left out.
   """
   index = episodes.plan(table, info, config.episodes, since=since)
   if config.outer_loop.holdout_fraction:
     index, _ = holdout.split(table, index, config.outer_loop.holdout_fraction)
-  return _make_reader(index, table, info, names=names, config=config)
+  return _make_reader(
+      index, table, info, names=names, config=config, tasks=tasks
+  )
 
 
 def make_holdout(
@@ -233,6 +243,7 @@ def make_holdout(
     *,
     names: episodes.FeatureNames,
     config: config_lib.Config,
+    tasks: np.ndarray | None = None,
 ) -> grain.MapDataset:
   """Returns the held-out episodes in meta-batches, nothing dropped.
 
@@ -245,10 +256,12 @@ def make_holdout(
   )
   once = dataclasses.replace(config.outer_loop, num_epochs=1)
   config = dataclasses.replace(config, episodes=whole, outer_loop=once)
-  return _make_reader(index, table, info, names=names, config=config)[0]
+  return _make_reader(
+      index, table, info, names=names, config=config, tasks=tasks
+  )[0]
 
 
-def _make_reader(index, table, info, *, names, config):
+def _make_reader(index, table, info, *, names, config, tasks):
   seed = config.training.seed
   batch_plan = BatchPlan(
       index,
@@ -260,6 +273,8 @@ def _make_reader(index, table, info, *, names, config):
   # the support; otherwise its rows of tables would be stepped for nothing.
   varies = not all(name in table.entity_features for name in names.meta)
   is_read = varies or config.model.meta_block.reads_history
+  if tasks is None:
+    tasks = np.arange(config.episodes.tasks_per_step)
   draw = _DrawMetaBatch(
       table,
       index,
@@ -267,12 +282,15 @@ def _make_reader(index, table, info, *, names, config):
       info=info,
       config=config.episodes,
       uses_support=config.inner_loop.num_steps > 0 or is_read,
+      tasks=tasks,
   )
   steps = grain.MapDataset.source(batch_plan).seed(seed).random_map(draw)
   return steps, batch_plan
 
 
-def iterate(steps: grain.MapDataset) -> grain.DatasetIterator:
-  """Starts a prefetching iterator; Orbax saves and restores its position."""
+def iterate(
+    steps: grain.MapDataset, first_step: int = 0
+) -> grain.DatasetIterator:
+  """Starts a prefetching iterator at a step, whoever read those before."""
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
-  return iter(steps.to_iter_dataset(options))
+  return iter(steps[first_step:].to_iter_dataset(options))

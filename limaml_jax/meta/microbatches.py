@@ -16,26 +16,18 @@ MetaGradientFn = Callable[
 
 
 def make_meta_gradient(
-    meta_loss: outer_loop.MetaLossFn,
-    *,
-    num_microbatches: int,
-    axis: str | None = None,
+    meta_loss: outer_loop.MetaLossFn, *, num_microbatches: int
 ) -> MetaGradientFn:
   """Returns the meta loss and its gradient, one microbatch after another.
 
   Args:
     meta_loss: of a meta-batch, leaves [T, ...].
     num_microbatches: a divisor of T; what is held at once shrinks by it.
-    axis: mesh axis that the tasks are divided over, where the function runs
-      under `jax.shard_map` on each device's own T. What devices found is
-      summed once, after the last microbatch.
   """
   value_and_gradient = jax.value_and_grad(meta_loss, has_aux=True)
-  to_sum = lambda tree: jax.lax.psum(tree, axis) if axis else tree
-  to_mean = lambda tree: jax.lax.pmean(tree, axis) if axis else tree
 
   def meta_gradient(params, meta_batch):
-    total_weight = jnp.maximum(to_sum(jnp.sum(meta_batch.weight)), 1e-6)
+    total_weight = jnp.maximum(jnp.sum(meta_batch.weight), 1e-6)
 
     def part(microbatch):
       (loss, losses), gradient = value_and_gradient(params, microbatch)
@@ -44,9 +36,10 @@ def make_meta_gradient(
       losses = jax.tree.map(lambda x: share * x, losses)
       return losses, _divide((loss, gradient), num_microbatches)
 
-    losses, means = _sum_of_parts(part, meta_batch, num_microbatches)
-    loss, gradient = to_mean(means)
-    return (loss, to_sum(losses)), gradient
+    losses, (loss, gradient) = _sum_of_parts(
+        part, meta_batch, num_microbatches
+    )
+    return (loss, losses), gradient
 
   return meta_gradient
 

@@ -1,4 +1,4 @@
-"""Checkpoints of meta-training: state and reader position, together.
+"""Checkpoints of meta-training: the state; its step is the reader's position.
 
 WORKDIR/config.json      what the run was asked to do, and with which data
 WORKDIR/checkpoints/N/   after N outer steps (Orbax)
@@ -9,7 +9,6 @@ import json
 import pathlib
 
 from etils import epath
-import grain
 import jax
 from orbax.checkpoint import v1 as ocp
 
@@ -20,6 +19,8 @@ from limaml_jax.data import dataset
 from limaml_jax.training import state as state_lib
 
 CONFIG_FILE = 'config.json'
+# Where a run is computed, not what: it may go on with others.
+_PLACEMENT = ('training.mesh_rows', 'training.memory_budget_bytes')
 # Of the held-out episodes, in what `judge` finds; the lowest is the best.
 HOLDOUT_LOSS = 'holdout_loss'
 _CHECKPOINTS_DIR = 'checkpoints'
@@ -29,7 +30,11 @@ _ENCODING = 'dataset encoding'
 
 
 def settle_config(
-    workdir: pathlib.Path, config: config_lib.Config, info: dataset.DatasetInfo
+    workdir: pathlib.Path,
+    config: config_lib.Config,
+    info: dataset.DatasetInfo,
+    *,
+    writes: bool = True,
 ) -> None:
   """Writes config.json, or refuses to continue a run that was another.
 
@@ -37,6 +42,7 @@ def settle_config(
     workdir: of the run.
     config: of the run.
     info: of the dataset; to go on takes one of the same contents.
+    writes: False where another process does.
 
   Raises:
     InputError: if `workdir` holds a run with other settings or data; it names
@@ -49,6 +55,8 @@ def settle_config(
   }
   wanted = json.loads(json.dumps(wanted))
   if not path.exists():
+    if not writes:
+      return
     workdir.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix('.tmp')
     temporary.write_text(json.dumps(wanted, indent=2))
@@ -58,7 +66,7 @@ def settle_config(
   differences = [
       f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
       for name in sorted(found.keys() | wanted.keys())
-      if found.get(name) != wanted.get(name)
+      if found.get(name) != wanted.get(name) and name not in _PLACEMENT
   ]
   if differences:
     raise errors.InputError(
@@ -132,7 +140,7 @@ def _read_config(path: pathlib.Path) -> dict:
 
 
 class Checkpoints(contextlib.AbstractContextManager):
-  """Saves and restores {state, reader position} of one run."""
+  """Saves and restores the state of one run, on any mesh."""
 
   def __init__(self, workdir: pathlib.Path, *, writes: bool = False):
     """Opens the checkpoints of a run.
@@ -183,7 +191,6 @@ class Checkpoints(contextlib.AbstractContextManager):
       self,
       step: int,
       state: state_lib.TrainState,
-      reader: grain.DatasetIterator,
       judged: dict[str, float],
   ) -> None:
     """Saves after `step` completed outer steps; a step is saved once.
@@ -191,32 +198,27 @@ class Checkpoints(contextlib.AbstractContextManager):
     Args:
       step: number of outer steps.
       state: after them.
-      reader: at the next step.
-      judged: of `judge`, empty without a holdout.
+      judged: of `judge`, empty if it was not asked.
     """
     if step == self.latest_step:
       return
-    # Waits: the state is donated to the next step, and the position that
-    # Grain reports must be of this one.
+    # Waits: the state is donated to the next step.
     saved = self._checkpointer.save_checkpointables(
-        step, {'state': state, 'reader': reader}, metrics={**judged} or None
+        step, {'state': state}, metrics={**judged} or None
     )
     if not saved:
       raise RuntimeError(f'Orbax declined to save step {step}')
 
-  def restore(
-      self,
-      abstract_state: state_lib.TrainState,
-      reader: grain.DatasetIterator,
-  ) -> state_lib.TrainState:
-    """Restores the newest state, and moves `reader` to where it was."""
-    wanted = {'state': abstract_state, 'reader': reader}
-    return self._load(self.latest_step, wanted)
-
-  def restore_state(
+  def restore_newest(
       self, abstract_state: state_lib.TrainState
   ) -> state_lib.TrainState:
-    """Restores the state that is served alone, for those who only read it.
+    """Restores the newest state, to go on from."""
+    return self._load(self.latest_step, abstract_state)
+
+  def restore_served(
+      self, abstract_state: state_lib.TrainState
+  ) -> state_lib.TrainState:
+    """Restores the state that is served: the best judged, else the newest.
 
     Raises:
       InputError: if there is no checkpoint.
@@ -226,11 +228,21 @@ class Checkpoints(contextlib.AbstractContextManager):
           f'{self._checkpointer.directory}: no checkpoint; run '
           '`python -m experiments.train` first'
       )
-    return self._load(self.best_step, {'state': abstract_state})
+    return self._load(self.best_step, abstract_state)
 
-  def _load(self, step: int | None, wanted: dict) -> state_lib.TrainState:
+  def _load(
+      self, step: int | None, wanted: state_lib.TrainState
+  ) -> state_lib.TrainState:
+    # Tables have as many rows of padding as their mesh takes.
+    loading = ocp.options.ArrayOptions.Loading(
+        enable_padding_and_truncation=True
+    )
+    options = ocp.options.ArrayOptions(loading=loading)
     try:
-      restored = self._checkpointer.load_checkpointables(step, wanted)
+      with ocp.Context(array_options=options):
+        restored = self._checkpointer.load_checkpointables(
+            step, {'state': wanted}
+        )
       return restored['state']
     except Exception as error:  # Orbax raises whatever its storage does.
       reason = str(error).strip().splitlines() or [repr(error)]

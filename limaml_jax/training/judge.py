@@ -15,6 +15,8 @@ from limaml_jax.meta import outer_loop
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import row_exchange
+from limaml_jax.training import state as state_lib
 from limaml_jax.training import table_rows
 
 JudgeFn = Callable[[types.BlockParams], dict[str, float]]
@@ -40,7 +42,13 @@ def make(
   if not fraction:
     return lambda params: {}
   steps = reader_lib.make_holdout(
-      table, info, names=assembly.names, config=config
+      table,
+      info,
+      names=assembly.names,
+      config=config,
+      tasks=mesh_lib.local_tasks(
+          config.episodes.tasks_per_step, assembly.mesh
+      ),
   )
   if not len(steps):
     raise errors.InputError(
@@ -75,20 +83,27 @@ def _make_losses(config, assembly, shardings):
       query_loss_fn=assembly.query_loss_fn,
       config=config.inner_loop,
   )
-  index = assembly.model.index
+  mesh = assembly.mesh
+  axes = row_exchange.axes_of(mesh)
 
   def losses(params, meta_batch):
-    indexed = meta_batch._replace(
-        support=index(meta_batch.support), query=index(meta_batch.query)
-    )
-    gathered = table_rows.gather(params.tables, indexed)
+    indexed = state_lib.index_episodes(meta_batch, assembly.model.index)
+    gathered = table_rows.gather(params.tables, indexed, axes=axes)
     _, found = meta_loss(
         params._replace(tables=gathered.rows), gathered.episodes
     )
-    return found.query_loss, jnp.sum(meta_batch.weight)
+    weight = jnp.sum(meta_batch.weight)
+    total, weight = jax.lax.psum(
+        (found.query_loss * weight, weight), mesh_lib.AXES
+    )
+    return total / jnp.maximum(weight, 1e-6), weight
 
-  return jax.jit(
+  on_mesh = mesh_lib.on_each_device(
       losses,
-      in_shardings=(shardings, mesh_lib.by_task(assembly.mesh)),
-      out_shardings=mesh_lib.replicated(assembly.mesh),
+      mesh,
+      in_specs=(shardings, mesh_lib.by_task(mesh)),
+      out_specs=mesh_lib.replicated(mesh),
+  )
+  return jax.jit(
+      on_mesh, in_shardings=(shardings, mesh_lib.by_task(mesh))
   )

@@ -8,6 +8,7 @@ import time
 import jax
 import numpy as np
 
+from limaml_jax import cluster
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax.data import dataset
@@ -25,6 +26,8 @@ NAN_REPORT_FILE = 'not_finite.json'
 
 # (completed outer steps, outer steps of the run)
 ProgressFn = Callable[[int, int], None]
+# Number of completed outer steps -> whether to end there, with a checkpoint.
+StopFn = Callable[[int], bool]
 
 
 def train(
@@ -34,6 +37,7 @@ def train(
     workdir: pathlib.Path,
     *,
     stop_after: int | None = None,
+    should_stop: StopFn = lambda done: False,
     on_progress: ProgressFn = lambda done, total: None,
 ) -> state_lib.TrainState:
   """Meta-trains, or resumes where the last checkpoint in `workdir` stands.
@@ -44,16 +48,18 @@ def train(
     info: of the dataset.
     workdir: receives checkpoints and metrics.
     stop_after: ends early, with a checkpoint, after this many outer steps.
+    should_stop: asked after each step; to stop early changes nothing of what
+      the run comes to when it goes on.
     on_progress: called after each outer step.
 
   Returns:
-    The state after the last step.
+    The state after the last step, or the one where it was stopped.
 
   Raises:
     InputError: for a workdir of another run, or a log without training events.
     NotFiniteError: for a loss that is not finite.
   """
-  checkpoint.settle_config(workdir, config, info)
+  _settle(workdir, config, info)
   assembly = assembly_lib.assemble(config, info)
   mesh_lib.check_divides(config.episodes.tasks_per_step, assembly.mesh)
   steps, plan = _make_reader(config, table, info, assembly)
@@ -64,14 +70,14 @@ def train(
       config, table, info, assembly=assembly, shardings=shardings.params
   )
   last_step = min(num_steps, stop_after or num_steps)
-  reader = reader_lib.iterate(steps)
   shapes = announce.Shapes(config, assembly)
   with checkpoint.Checkpoints(workdir, writes=True) as checkpoints:
     if checkpoints.latest_step is not None:
       abstract = checkpoint.abstract(state, shardings)
-      state = checkpoints.restore(abstract, reader)
+      state = checkpoints.restore_newest(abstract)
     first_step = int(state.step)
-    with writers.MetricWriter(workdir, resume_step=first_step) as writer:
+    reader = reader_lib.iterate(steps, first_step)
+    with writers.open_writer(workdir, resume_step=first_step) as writer:
       recorder = _Recorder(writer, workdir, config, num_steps, on_progress)
       for step in range(first_step + 1, last_step + 1):
         meta_batch = next(reader)
@@ -79,19 +85,43 @@ def train(
         on_devices = mesh_lib.put_by_task(meta_batch.episodes, assembly.mesh)
         state, metrics = meta_update(state, on_devices)
         recorder.report_previous(step, metrics, meta_batch.identity)
+        stops = should_stop(step)
         if step % config.training.checkpoint_every == 0 or step == last_step:
           recorder.flush()
           judged = judge(state.params)
           recorder.record(step, judged)
-          checkpoints.save(step, state, reader, judged)
-  reader.close()
+          checkpoints.save(step, state, judged)
+        elif stops:
+          recorder.flush()
+          checkpoints.save(step, state, {})
+        if stops:
+          break
+    reader.close()
   return state
+
+
+def _settle(workdir, config, info):
+  """All processes look, the first one writes, and all have seen it."""
+  checkpoint.settle_config(workdir, config, info, writes=cluster.is_first())
+  cluster.wait_for_all('settled')
+  path = workdir / checkpoint.CONFIG_FILE
+  if not path.exists():
+    raise errors.InputError(
+        f'{path}: the first process wrote it, and this one does not see it; put'
+        ' --workdir on a file system that all of them share'
+    )
 
 
 def _make_reader(config, table, info, assembly):
   """Returns the reader and its plan, of which no step is an error."""
   steps, plan = reader_lib.make_reader(
-      table, info, names=assembly.names, config=config
+      table,
+      info,
+      names=assembly.names,
+      config=config,
+      tasks=mesh_lib.local_tasks(
+          config.episodes.tasks_per_step, assembly.mesh
+      ),
   )
   if not len(steps):
     raise errors.InputError(
@@ -181,7 +211,8 @@ class _Recorder:
         'metrics': {name: str(value) for name, value in values.items()},
         'episodes': identity.tolist(),
     }
-    path.write_text(json.dumps(report))
+    if cluster.is_first():
+      path.write_text(json.dumps(report))
     raise errors.NotFiniteError(
         f'step {step}: the meta loss is not finite; its episodes are in '
         f'{path}. Lower inner_loop.learning_rate or outer_loop.learning_rate'

@@ -1,15 +1,26 @@
-"""The devices as one mesh: tasks along one axis, table rows along the other."""
+"""The devices as one mesh (tasks, rows).
+
+Every device learns from tasks of its own; what is divided over axis `rows`
+alone are the rows of embedding tables, of which each row of devices along it
+holds one copy.
+"""
+
+from collections.abc import Callable
+import functools
 
 import jax
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
+import numpy as np
 
 from limaml_jax import errors
 from limaml_jax import types
 
 TASKS = 'tasks'
 ROWS = 'rows'
+# All devices.
+AXES = (TASKS, ROWS)
 
 
 def make_mesh(mesh_rows: int) -> jax.sharding.Mesh:
@@ -33,11 +44,10 @@ def make_mesh(mesh_rows: int) -> jax.sharding.Mesh:
 
 def check_divides(num_tasks: int, mesh: jax.sharding.Mesh) -> None:
   """Refuses a meta-batch that does not shard evenly."""
-  if num_tasks % mesh.shape[TASKS]:
+  if num_tasks % mesh.size:
     raise errors.InputError(
-        f'episodes.tasks_per_step is {num_tasks}, which the '
-        f'{mesh.shape[TASKS]} devices along mesh axis "{TASKS}" do not '
-        'divide; choose a multiple'
+        f'episodes.tasks_per_step is {num_tasks}, which {mesh.size} devices do '
+        'not divide; choose a multiple'
     )
 
 
@@ -47,13 +57,47 @@ def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
 
 
 def by_task(mesh: jax.sharding.Mesh) -> NamedSharding:
-  """The leading axis, T, is divided over mesh axis `tasks`."""
-  return NamedSharding(mesh, PartitionSpec(TASKS))
+  """The leading axis, T, is divided over all devices."""
+  return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def by_row(mesh: jax.sharding.Mesh) -> NamedSharding:
   """The leading axis, V, is divided over mesh axis `rows`."""
   return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def on_each_device(
+    function: Callable, mesh: jax.sharding.Mesh, *, in_specs, out_specs
+) -> Callable:
+  """Returns `function` of whole arrays, which it is shown a device's part of.
+
+  Args:
+    function: may sum and gather over mesh axes `AXES`.
+    mesh: of the devices.
+    in_specs: shardings of its arguments, or their PartitionSpecs.
+    out_specs: of what it returns; what is replicated must be equal everywhere.
+  """
+  specs = functools.partial(
+      jax.tree.map,
+      lambda s: s.spec if isinstance(s, NamedSharding) else s,
+      is_leaf=lambda s: isinstance(s, (NamedSharding, PartitionSpec)),
+  )
+  return jax.shard_map(
+      function,
+      mesh=mesh,
+      in_specs=specs(in_specs),
+      out_specs=specs(out_specs),
+      check_vma=False,  # Else a gradient is summed in each microbatch.
+  )
+
+
+def local_tasks(num_tasks: int, mesh: jax.sharding.Mesh) -> np.ndarray:
+  """Returns which of T tasks this process's devices hold, ascending."""
+  slices = by_task(mesh).addressable_devices_indices_map((num_tasks,))
+  mine = np.zeros(num_tasks, bool)
+  for held in slices.values():
+    mine[held] = True
+  return np.flatnonzero(mine)
 
 
 def put_by_task(tree: types.Params, mesh: jax.sharding.Mesh) -> types.Params:

@@ -1,10 +1,10 @@
-"""The meta-gradient on the mesh: each device its tasks, in parts that fit."""
+"""The meta-gradient on one device of the mesh: its tasks, in parts that fit."""
 
 import functools
 import logging
 
 import jax
-from jax.sharding import PartitionSpec
+import jax.numpy as jnp
 
 from limaml_jax import types
 from limaml_jax.meta import microbatches
@@ -24,46 +24,55 @@ def make(
     mesh: jax.sharding.Mesh,
     memory_budget_bytes: int = 0,
 ) -> microbatches.MetaGradientFn:
-  """Returns the meta loss and its gradient, means over the tasks of the mesh.
+  """Returns the meta loss and its gradient, for one device under `shard_map`.
 
-  Gradients are summed over devices once in a step.
+  It is given the device's tasks, and the rows of tables that they read. Losses
+  and the gradient of dense parameters are means over the tasks of all devices,
+  summed over them once in a step. The gradient of rows is the device's own
+  part of such a mean: the parts of all devices are still to be added up.
 
   Args:
     meta_loss: of a meta-batch, leaves [T, ...].
-    mesh: whose axis `tasks` divides T.
+    mesh: that the function runs on, whose size divides T.
     memory_budget_bytes: as `TrainingConfig` has it.
   """
-
-  def on_mesh(num_microbatches):
-    return jax.shard_map(
-        microbatches.make_meta_gradient(
-            meta_loss, num_microbatches=num_microbatches, axis=mesh_lib.TASKS
-        ),
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec(mesh_lib.TASKS)),
-        out_specs=PartitionSpec(),
-        check_vma=False,  # Else the gradient is summed in each microbatch.
-    )
+  in_parts = functools.cache(
+      lambda number: microbatches.make_meta_gradient(
+          meta_loss, num_microbatches=number
+      )
+  )
 
   def meta_gradient(params, meta_batch):
-    # One device's: shard_map shows the program that a device runs.
     predict_bytes = functools.cache(
         lambda number: program.predict(
-            on_mesh(number), params, meta_batch
+            in_parts(number), params, meta_batch
         ).temp_bytes
     )
     number = _num_microbatches(
         meta_batch, predict_bytes, mesh, memory_budget_bytes
     )
-    return on_mesh(number)(params, meta_batch)
+    found = in_parts(number)(params, meta_batch)
+    return _reduce(found, jnp.sum(meta_batch.weight), mesh)
 
   return meta_gradient
+
+
+def _reduce(found, weight: jax.Array, mesh: jax.sharding.Mesh):
+  """Turns means over one device's tasks into means over all, by one sum."""
+  (loss, losses), grads = jax.tree.map(lambda x: x / mesh.size, found)
+  losses = jax.tree.map(lambda x: x * weight, losses)
+  dense = grads._replace(tables={})
+  loss, losses, weight, dense = jax.lax.psum(
+      (loss, losses, weight / mesh.size, dense), mesh_lib.AXES
+  )
+  losses = jax.tree.map(lambda x: x / jnp.maximum(weight, 1e-6), losses)
+  return (loss, losses), dense._replace(tables=grads.tables)
 
 
 def _num_microbatches(
     meta_batch: types.Episode, predict_bytes, mesh, budget_bytes
 ) -> int:
-  num_tasks = meta_batch.weight.shape[0] // mesh.shape[mesh_lib.TASKS]
+  num_tasks = meta_batch.weight.shape[0]
   number, allowed = 1, 'as much as there is'
   if budget_bytes:
     number = microbatches.choose_number(

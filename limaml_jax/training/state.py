@@ -12,6 +12,7 @@ from limaml_jax import types
 from limaml_jax.meta import outer_loop
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import meta_gradient as meta_gradient_lib
+from limaml_jax.training import row_exchange
 from limaml_jax.training import table_rows
 
 
@@ -121,12 +122,11 @@ def make_meta_update(
   meta_gradient = meta_gradient_lib.make(
       meta_loss_fn, mesh=mesh, memory_budget_bytes=memory_budget_bytes
   )
+  axes = row_exchange.axes_of(mesh)
 
   def meta_update(state, meta_batch):
-    indexed = meta_batch._replace(
-        support=index(meta_batch.support), query=index(meta_batch.query)
-    )
-    gathered = table_rows.gather(state.params.tables, indexed)
+    indexed = index_episodes(meta_batch, index)
+    gathered = table_rows.gather(state.params.tables, indexed, axes=axes)
     params = state.params._replace(tables=gathered.rows)
     (meta_loss, losses), grads = meta_gradient(params, gathered.episodes)
     dense = _without_tables(state.params)
@@ -134,17 +134,10 @@ def make_meta_update(
     updates, dense_opt_state = optimizers.dense.update(
         dense_grads, state.dense_opt_state, dense
     )
-    tables, table_opt_states = dict(state.params.tables), {}
-    for name, opt_state in state.table_opt_states.items():
-      tables[name], table_opt_states[name] = table_rows.update(
-          optimizers.table,
-          tables[name],
-          opt_state,
-          gathered.rows[name],
-          grads.tables[name],
-          gathered.indices[name],
-      )
     dense = cast(types.BlockParams, optax.apply_updates(dense, updates))
+    tables, table_opt_states, squares = _update_tables(
+        optimizers.table, state, gathered, grads.tables, axes
+    )
     new_state = TrainState(
         step=state.step + 1,
         params=dense._replace(tables=tables),
@@ -156,12 +149,46 @@ def make_meta_update(
         query_loss=losses.query_loss,
         support_losses=losses.support_losses,
         gradient_norm=optax.tree.norm(dense_grads),
-        table_gradient_norm=jnp.asarray(optax.tree.norm(grads.tables)),
+        table_gradient_norm=jnp.sqrt(squares),
     )
 
+  by_task, everywhere = mesh_lib.by_task(mesh), mesh_lib.replicated(mesh)
   return jax.jit(
-      meta_update,
+      mesh_lib.on_each_device(
+          meta_update,
+          mesh,
+          in_specs=(shardings, by_task),
+          out_specs=(shardings, everywhere),
+      ),
       donate_argnums=0,
-      in_shardings=(shardings, mesh_lib.by_task(mesh)),
-      out_shardings=(shardings, mesh_lib.replicated(mesh)),
+      in_shardings=(shardings, by_task),
+      out_shardings=(shardings, everywhere),
   )
+
+
+def index_episodes(
+    meta_batch: types.Episode,
+    index: Callable[[types.Examples], types.Examples],
+) -> types.Episode:
+  """Returns a meta-batch with row numbers of tables instead of categories."""
+  return meta_batch._replace(
+      support=index(meta_batch.support), query=index(meta_batch.query)
+  )
+
+
+def _update_tables(optimizer, state, gathered, grads, axes):
+  """Returns the tables, their optimizers' states, and the squared gradient."""
+  tables, opt_states = dict(state.params.tables), {}
+  total = jnp.zeros(())
+  for name, opt_state in state.table_opt_states.items():
+    tables[name], opt_states[name], squares = table_rows.update(
+        optimizer,
+        tables[name],
+        opt_state,
+        gathered.rows[name],
+        grads[name],
+        gathered.indices[name],
+        axes=axes,
+    )
+    total += squares
+  return tables, opt_states, total

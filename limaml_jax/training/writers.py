@@ -6,6 +6,7 @@ import pathlib
 
 import tensorboardX
 
+from limaml_jax import cluster
 from limaml_jax import errors
 
 METRICS_FILE = 'metrics.jsonl'
@@ -42,6 +43,25 @@ class MetricWriter(contextlib.AbstractContextManager):
     self._file.flush()
     for name, value in values.items():
       self._events.add_scalar(name, value, step)
+
+
+class NoWriter(contextlib.AbstractContextManager):
+  """Writes nothing: another process of the job does."""
+
+  def __exit__(self, *_):
+    pass
+
+  def write(self, step: int, wall_s: float, values: dict[str, float]) -> None:
+    """As of `MetricWriter`."""
+
+
+def open_writer(
+    workdir: pathlib.Path, *, resume_step: int
+) -> MetricWriter | NoWriter:
+  """Returns the writer of a run, which only the first process writes with."""
+  if not cluster.is_first():
+    return NoWriter()
+  return MetricWriter(workdir, resume_step=resume_step)
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, float]]:

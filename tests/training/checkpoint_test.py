@@ -85,7 +85,7 @@ class ConfigFileTest(absltest.TestCase):
   def test_restore_refuses_a_run_without_checkpoint(self):
     with checkpoint.Checkpoints(self.workdir) as checkpoints:
       with self.assertRaisesRegex(errors.InputError, 'no checkpoint'):
-        checkpoints.restore_state(None)
+        checkpoints.restore_served(None)
 
 
 class MetricWriterTest(absltest.TestCase):

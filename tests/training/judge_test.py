@@ -33,7 +33,7 @@ def restore(workdir):
   assembly = assembly_lib.assemble(config, info)
   with checkpoint.Checkpoints(workdir) as checkpoints:
     abstract = assembly_lib.abstract_state(config, assembly)
-    return checkpoints.best_step, checkpoints.restore_state(abstract)
+    return checkpoints.best_step, checkpoints.restore_served(abstract)
 
 
 def held_out_loss(params):

@@ -34,8 +34,16 @@ class MakeTest(parameterized.TestCase):
     self.mesh = mesh_lib.make_mesh(mesh_rows=1)
 
   def make(self, budget_bytes):
-    return meta_gradient.make(
-        self.meta_loss, mesh=self.mesh, memory_budget_bytes=budget_bytes
+    return mesh_lib.on_each_device(
+        meta_gradient.make(
+            self.meta_loss, mesh=self.mesh, memory_budget_bytes=budget_bytes
+        ),
+        self.mesh,
+        in_specs=(
+            mesh_lib.replicated(self.mesh),
+            mesh_lib.by_task(self.mesh),
+        ),
+        out_specs=mesh_lib.replicated(self.mesh),
     )
 
   @parameterized.parameters(0, 1, 10**9)

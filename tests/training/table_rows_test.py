@@ -132,7 +132,7 @@ class AdamUpdateTest(parameterized.TestCase):
         gathered.rows['table'],
         gradient,
         gathered.indices['table'],
-    )
+    )[:2]
     dense_gradient = jax.grad(loss)({'table': table}, episode)['table']
     updates, dense_state = optimizer.update(dense_gradient, state, table)
     dense = optax.apply_updates(table, updates), dense_state

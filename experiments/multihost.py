@@ -1,0 +1,75 @@
+"""What binaries share that run on one process or on several of a cluster.
+
+A process that ends where others wait for it must not wait for them in turn: it
+leaves at once, and they notice. Its exit status tells a launcher whether to
+start the job again: 75 is a peer that was lost, 1 is for good.
+"""
+
+from collections.abc import Callable
+import functools
+import os
+import sys
+from typing import NoReturn
+
+from absl import flags
+import jax
+
+from experiments import binary
+from limaml_jax import cluster
+from limaml_jax import errors
+
+flags.adopt_module_key_flags(binary)
+
+LOST = 75  # EX_TEMPFAIL of sysexits.h.
+
+_MULTIHOST = flags.DEFINE_boolean(
+    'multihost',
+    None,
+    'One of several processes: a task of a SLURM step, a host of a TPU pod, or '
+    f'told so by {", ".join(cluster.VARIABLES)}. Left out, they are joined '
+    'where they are found; given, not to find them is an error.',
+)
+_PEER_TIMEOUT = flags.DEFINE_integer(
+    'peer_timeout_seconds',
+    60,
+    'After which a process that is not heard of ends the job, so that its '
+    'launcher can start it again.',
+    lower_bound=1,
+)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags, joins the cluster if there is one, and runs `main`."""
+  binary.run(functools.partial(_run, main))
+
+
+def _run(main: Callable[[], None]) -> None:
+  place = cluster.join(
+      required=_MULTIHOST.value, peer_timeout_seconds=_PEER_TIMEOUT.value
+  )
+  if place.count == 1:
+    main()
+    return
+  try:
+    main()
+  except errors.InputError as error:
+    _leave(f'error: {error}', 1)
+  except OSError as error:
+    if error.filename is None:
+      raise
+    _leave(
+        f'error: {error.filename}: {error.strerror}; choose another path', 1
+    )
+  except jax.errors.JaxRuntimeError as error:
+    reason = str(error).strip().splitlines()[0][:200]
+    _leave(
+        f'error: process {place.index} of {place.count} lost the others'
+        f' ({reason}); start all of them again, they resume',
+        LOST,
+    )
+
+
+def _leave(message: str, status: int) -> NoReturn:
+  print(message, file=sys.stderr, flush=True)
+  sys.stdout.flush()
+  os._exit(status)

@@ -1,0 +1,154 @@
+"""The processes of one job: found in the environment, joined, waited for.
+
+A job is one process, or several that run the same program over all their
+devices at once. Which cluster a process is part of is never guessed: it says so
+in variables, or SLURM or a TPU pod does.
+"""
+
+from collections.abc import Mapping
+import os
+from typing import NamedTuple
+
+import jax
+from jax.experimental import multihost_utils
+
+from limaml_jax import errors
+
+ADDRESS = 'JAX_COORDINATOR_ADDRESS'
+NUM_PROCESSES = 'JAX_NUM_PROCESSES'
+PROCESS_ID = 'JAX_PROCESS_ID'
+VARIABLES = (ADDRESS, NUM_PROCESSES, PROCESS_ID)
+_JOIN_TIMEOUT_SECONDS = 300
+# What makes a task of a SLURM step, as jax reads it.
+_SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_NTASKS', 'SLURM_PROCID')
+_TPU_HOSTS = 'TPU_WORKER_HOSTNAMES'
+
+
+class Place(NamedTuple):
+  """Where a process stands in its job.
+
+  Attributes:
+    index: its number, from 0.
+    count: processes of the job.
+  """
+
+  index: int = 0
+  count: int = 1
+
+
+_place = Place()
+
+
+def place() -> Place:
+  """Returns where this process stands; the only one until it has joined."""
+  return _place
+
+
+def is_first() -> bool:
+  """Says whether this process writes what is written once."""
+  return _place.index == 0
+
+
+def join(
+    *,
+    required: bool | None,
+    peer_timeout_seconds: int,
+    environ: Mapping[str, str] = os.environ,
+) -> Place:
+  """Joins the cluster that the environment tells of, if it tells of one.
+
+  Args:
+    required: True where there must be one, False where it is left alone.
+    peer_timeout_seconds: after which a silent process is given up, and with it
+      the job.
+    environ: variables of the process.
+
+  Raises:
+    InputError: if none is found that is required, or it cannot be joined.
+  """
+  global _place
+  if required is False:
+    return _place
+  arguments = _find(environ)
+  if arguments is None and not required:
+    return _place
+  try:
+    jax.distributed.initialize(
+        **(arguments or {}),
+        initialization_timeout=_JOIN_TIMEOUT_SECONDS,
+        heartbeat_timeout_seconds=peer_timeout_seconds,
+        shutdown_timeout_seconds=peer_timeout_seconds,
+    )
+  except ValueError as error:
+    raise errors.InputError(
+        f'--multihost: no cluster found ({error}); start it under SLURM or on a'
+        f' TPU pod, or set {", ".join(VARIABLES)}'
+    ) from error
+  except RuntimeError as error:
+    reason = str(error).strip().splitlines()[0]
+    raise errors.InputError(
+        f'--multihost: the other processes were not met: {reason[:200]}'
+    ) from error
+  _place = Place(jax.process_index(), jax.process_count())
+  return _place
+
+
+def wait_for_all(what: str) -> None:
+  """Returns once every process of the job has come here.
+
+  Args:
+    what: names this place of the program, the same in all processes.
+  """
+  if _place.count > 1:
+    multihost_utils.sync_global_devices(what)
+
+
+def _find(environ: Mapping[str, str]) -> dict | None:
+  """Returns arguments of `initialize`: {} where jax finds them itself."""
+  given = [name for name in VARIABLES if environ.get(name)]
+  if len(given) == len(VARIABLES):
+    return _explicit(environ)
+  if _int(environ, 'SLURM_STEP_NUM_TASKS', 1) > 1 and all(
+      name in environ for name in _SLURM
+  ):
+    return {}
+  if ',' in environ.get(_TPU_HOSTS, ''):
+    return {}
+  if given:
+    missing = ', '.join(sorted(set(VARIABLES) - set(given)))
+    raise errors.InputError(
+        f'{", ".join(given)}: set without {missing}; set all of them, or none'
+    )
+  return None
+
+
+def _explicit(environ: Mapping[str, str]) -> dict:
+  count = _int(environ, NUM_PROCESSES)
+  index = _int(environ, PROCESS_ID)
+  if not 0 <= index < count:
+    raise errors.InputError(
+        f'{PROCESS_ID}: {index} is not one of {NUM_PROCESSES}={count} processes'
+        ', which count from 0'
+    )
+  if ':' not in environ[ADDRESS]:
+    raise errors.InputError(
+        f'{ADDRESS}: {environ[ADDRESS]!r} has no port; give HOST:PORT of the'
+        ' first process'
+    )
+  return {
+      'coordinator_address': environ[ADDRESS],
+      'num_processes': count,
+      'process_id': index,
+  }
+
+
+def _int(
+    environ: Mapping[str, str], name: str, default: int | None = None
+) -> int:
+  text = environ.get(name)
+  if text is None and default is not None:
+    return default
+  try:
+    return int(text or '')
+  except ValueError as error:
+    raise errors.InputError(f'{name}: {text!r} is no whole number') from error
