@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import BinaryIO
 from typing import IO
+from typing import BinaryIO
 from typing import NamedTuple
 
 from launch import job as job_lib

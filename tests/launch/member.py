@@ -61,7 +61,7 @@ def main() -> None:
     (folder / f'{name}.waits').touch()
     time.sleep(60)
   if action == 'parent':  # Of a process that would outlive it.
-    child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)
+    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
     (folder / f'{name}.child').write_text(str(child.pid))
     os.kill(os.getpid(), signal.SIGKILL)
   if action == 'partial':
