@@ -61,7 +61,8 @@ def main() -> None:
     (folder / f'{name}.waits').touch()
     time.sleep(60)
   if action == 'parent':  # Of a process that would outlive it.
-    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+    code = 'import time; time.sleep(60)'
+    child = subprocess.Popen([sys.executable, '-c', code])
     (folder / f'{name}.child').write_text(str(child.pid))
     os.kill(os.getpid(), signal.SIGKILL)
   if action == 'partial':
