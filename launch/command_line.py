@@ -6,6 +6,8 @@ Without --submit, a launcher prints what it would do, and does nothing.
 from collections.abc import Callable
 from collections.abc import Sequence
 import os
+import shlex
+import subprocess
 import sys
 from typing import NoReturn
 
@@ -53,6 +55,41 @@ def run(main: Callable[[Sequence[str], Sequence[str]], int]) -> None:
       return 1
 
   app.run(checked_main, argv=words[:position], flags_parser=_parse)
+
+
+def carry_out(commands: Sequence[job_lib.Command]) -> int:
+  """Runs commands one after another, or prints them.
+
+  Returns:
+    The status of the first that fails, or 0.
+
+  Raises:
+    LaunchError: where a program of them is not on this machine.
+  """
+  is_submitting_now = is_submitting()
+  for command in commands:
+    if not is_submitting_now:
+      print(command)
+      continue
+    say(shlex.join(command.argv))
+    try:
+      status = subprocess.run(
+          command.argv,
+          env={**os.environ, **dict(command.environment)},
+          input=command.text,
+          text=True,
+          check=False,
+      ).returncode
+    except FileNotFoundError as error:
+      raise job_lib.LaunchError(
+          f'{command.argv[0]}: no such program here; without --submit, the'
+          ' command is printed, to be run elsewhere'
+      ) from error
+    if status:
+      return status
+  if not is_submitting_now:
+    say('nothing was done; --submit does it')
+  return 0
 
 
 def refuse_words(words: Sequence[str]) -> None:

@@ -55,16 +55,44 @@ class LocalTopology(NamedTuple):
   port: int = 0
 
 
+class SlurmTopology(NamedTuple):
+  """Tasks of a job of SLURM.
+
+  Attributes:
+    num_nodes: machines.
+    num_tasks_per_node: processes on each.
+    num_gpus_per_node: GPUs of each, or 0.
+    num_cpus_per_task: cores of each process; None leaves them to SLURM.
+    partition: queue; None is the default one.
+    time: limit, as sbatch takes it; None is that of the partition.
+    signal_seconds: before the limit, when to save and to queue again.
+    max_restarts: of the program, in one allocation.
+    options: others, for sbatch.
+  """
+
+  num_nodes: int
+  num_tasks_per_node: int = 1
+  num_gpus_per_node: int = 0
+  num_cpus_per_task: int | None = None
+  partition: str | None = None
+  time: str | None = None
+  signal_seconds: int = 120
+  max_restarts: int = 20
+  options: tuple[str, ...] = ()
+
+
 class Command(NamedTuple):
   """A program to start: never a text for a shell.
 
   Attributes:
     argv: words.
     environment: variables beside those of the launcher.
+    text: what it reads, if anything.
   """
 
   argv: tuple[str, ...]
   environment: tuple[tuple[str, str], ...] = ()
+  text: str = ''
 
   def __str__(self) -> str:
     """Returns the line that one can paste into a shell."""

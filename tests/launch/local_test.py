@@ -158,6 +158,7 @@ class LocalTest(parameterized.TestCase):
     self.assertEqual(self.finish(launcher), 75)
     self.assertLen(self.records(0), 2)
     self.assertIn('gave up after 1 restarts', self.told)
+    self.assertEqual(self.told.count('starting all again'), 1)
 
   @parameterized.parameters(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
   def test_asked_to_stop_it_has_all_save(self, number):
@@ -191,8 +192,10 @@ class LocalTest(parameterized.TestCase):
     for line in launcher.stderr:
       if 'in 2 s' in line:
         break
+    begin = time.monotonic()
     launcher.terminate()
     self.assertEqual(self.finish(launcher), 128 + signal.SIGTERM)
+    self.assertLess(time.monotonic() - begin, 1.5)
     self.assertLen(self.records(0), 2)
 
   def test_a_killed_launcher_leaves_nobody(self):

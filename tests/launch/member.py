@@ -39,7 +39,7 @@ def _has(folder, pattern):
 def main() -> None:
   """Does the action of this attempt and process."""
   folder = pathlib.Path(sys.argv[1])
-  name = os.environ.get('JAX_PROCESS_ID', '0')
+  name = os.environ.get('JAX_PROCESS_ID', os.environ.get('SLURM_PROCID', '0'))
   path = folder / name
   attempt = len(path.read_text().splitlines()) if path.exists() else 0
   given = {k: v for k, v in os.environ.items() if k.startswith(_VARIABLES)}
@@ -51,7 +51,10 @@ def main() -> None:
   action, _, argument = actions.get(f'{attempt}.{name}', 'end:0').partition(':')
   if action == 'end':
     sys.exit(int(argument))
-  if action == 'die':  # By a signal, once the other one waits.
+  if action == 'leave':  # With a status, once the other one waits.
+    _has(folder, '*.waits')
+    sys.exit(int(argument))
+  if action == 'die':  # By a signal, likewise.
     _has(folder, '*.waits')
     os.kill(os.getpid(), int(argument))
   if action == 'wait':
