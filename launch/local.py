@@ -1,0 +1,99 @@
+r"""Runs a program as a cluster of processes on this machine.
+
+    python -m launch.local --num_processes=2 --devices_per_process=4 --submit \
+        -- -m experiments.train --data=DIR --workdir=DIR
+
+Each line of output starts with the number of its process. When one dies, all
+are started again, and go on from their checkpoint. Ctrl-C or SIGTERM has all
+save a checkpoint and end; once more kills them.
+"""
+
+from collections.abc import Sequence
+import socket
+import sys
+
+from absl import flags
+
+from launch import command_line
+from launch import job as job_lib
+from launch import supervisor
+
+_DEFAULTS = supervisor.Policy()
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', 1, 'How many processes to start.', lower_bound=1
+)
+_DEVICES_PER_PROCESS = flags.DEFINE_integer(
+    'devices_per_process',
+    1,
+    'CPU devices that jax pretends to have in each process; 0 leaves the '
+    'choice of devices to jax.',
+    lower_bound=0,
+)
+_MAX_RESTARTS = flags.DEFINE_integer(
+    'max_restarts',
+    _DEFAULTS.max_restarts,
+    'How often to start again after a death by signal or status 75.',
+    lower_bound=0,
+)
+_GRACE_SECONDS = flags.DEFINE_float(
+    'grace_seconds',
+    _DEFAULTS.grace_seconds,
+    'What the others have to end by themselves once one has died.',
+    lower_bound=0,
+)
+
+
+def plan(
+    topology: job_lib.LocalTopology, job: job_lib.Job
+) -> tuple[job_lib.Command, ...]:
+  """Returns what each process runs, in the order of their numbers."""
+  is_cluster = topology.num_processes > 1
+  environment = [*job.environment, ('PYTHONUNBUFFERED', '1')]
+  if topology.devices_per_process:
+    environment += [
+        ('JAX_PLATFORMS', 'cpu'),
+        ('JAX_NUM_CPU_DEVICES', str(topology.devices_per_process)),
+    ]
+  if is_cluster:
+    environment += [
+        ('JAX_COORDINATOR_ADDRESS', f'127.0.0.1:{topology.port}'),
+        ('JAX_NUM_PROCESSES', str(topology.num_processes)),
+    ]
+  argv = job_lib.argv(job, is_cluster=is_cluster)
+  own = [
+      ((('JAX_PROCESS_ID', str(index)),) if is_cluster else ())
+      for index in range(topology.num_processes)
+  ]
+  return tuple(job_lib.Command(argv, (*environment, *one)) for one in own)
+
+
+def free_port() -> int:
+  """Returns a port of this machine that nobody listens to."""
+  with socket.create_server(('127.0.0.1', 0)) as listener:
+    return listener.getsockname()[1]
+
+
+def main(words: Sequence[str], program: Sequence[str]) -> int:
+  """Runs the program after --, or prints how."""
+  command_line.refuse_words(words)
+  job = job_lib.parse(program, python=sys.executable)
+
+  def make_commands():
+    # A port of before may still be held by what is left of its connections.
+    topology = job_lib.LocalTopology(
+        _NUM_PROCESSES.value, _DEVICES_PER_PROCESS.value, free_port()
+    )
+    return plan(topology, job)
+
+  if command_line.is_submitting():
+    policy = supervisor.Policy(_MAX_RESTARTS.value, _GRACE_SECONDS.value)
+    return supervisor.run(make_commands, policy)
+  for command in make_commands():
+    print(f'{command} &')
+  print('wait')
+  command_line.say('nothing was run; --submit does it, and restarts')
+  return 0
+
+
+if __name__ == '__main__':
+  command_line.run(main)

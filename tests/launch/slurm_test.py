@@ -1,0 +1,251 @@
+"""What is submitted to SLURM; `-m slurm` submits it to a real one."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import pytest
+
+from launch import job as job_lib
+from launch import slurm
+from tests.launch import slurm_cluster
+
+ROOT = pathlib.Path(__file__).parents[2]
+JOB = job_lib.parse(['-m', 'experiments.train', '--data=a b'], python='py')
+PROGRAM = ('py', '-m', 'experiments.train', '--data=a b')
+
+
+def run(*words):
+  return subprocess.run(
+      words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+  )
+
+
+class PlanTest(parameterized.TestCase):
+
+  def test_submits_the_script_with_the_program(self):
+    topology = job_lib.SlurmTopology(
+        num_nodes=2,
+        num_tasks_per_node=4,
+        num_gpus_per_node=4,
+        num_cpus_per_task=8,
+        partition='long',
+        time='4:00:00',
+        signal_seconds=60,
+        max_restarts=3,
+        options=('--account=me',),
+    )
+    (command,) = slurm.plan(topology, JOB)
+    before, after = command.argv[: -len(PROGRAM) - 4], command.argv[-8:]
+    self.assertEqual(before[0], 'sbatch')
+    self.assertCountEqual(
+        before[1:],
+        (
+            '--requeue', '--job-name=limaml', '--partition=long', '--nodes=2',
+            '--ntasks-per-node=4', '--cpus-per-task=8', '--gpus-per-node=4',
+            '--time=4:00:00', '--signal=B:USR1@60', '--open-mode=append',
+            '--output=limaml-%j.out', '--account=me',
+        ),
+    )  # fmt: skip
+    script = str(ROOT / 'launch' / 'slurm_job.py')
+    words = (script, '--max_restarts=3', '--', *PROGRAM, '--multihost')
+    self.assertEqual(after, words)
+
+  def test_one_task_is_no_cluster_and_asks_for_no_more_than_it_was_told(self):
+    (command,) = slurm.plan(job_lib.SlurmTopology(1), JOB)
+    self.assertEqual(command.argv[-len(PROGRAM) :], PROGRAM)
+    options = {word.partition('=')[0] for word in command.argv[1:8]}
+    for name in ('--partition', '--time', '--gpus-per-node', '--cpus-per-task'):
+      self.assertNotIn(name, options)
+
+  @parameterized.parameters('90', '4:00:00', '1-12', '1-12:00:00')
+  def test_knows_time_limits(self, time_limit):
+    topology = job_lib.SlurmTopology(1, time=time_limit)
+    (command,) = slurm.plan(topology, JOB)
+    self.assertIn(f'--time={time_limit}', command.argv)
+
+  @parameterized.parameters('4h', '1:2:3:4', '-1', '1 --wrap=x')
+  def test_refuses_what_is_no_time_limit(self, time_limit):
+    topology = job_lib.SlurmTopology(1, time=time_limit)
+    with self.assertRaisesRegex(job_lib.LaunchError, 'no time limit'):
+      slurm.plan(topology, JOB)
+
+  def test_prints_the_command_and_does_nothing(self):
+    flags = ('--gpus_per_node=2', '--python=py')
+    result = run(
+        sys.executable, '-m', 'launch.slurm', *flags, '--', *PROGRAM[1:]
+    )
+    self.assertEqual(result.returncode, 0, result.stderr)
+    self.assertIn('--ntasks-per-node=2', result.stdout)
+    self.assertEndsWith(
+        result.stdout, " py -m experiments.train '--data=a b' --multihost\n"
+    )
+    self.assertIn('nothing was done', result.stderr)
+
+  def test_the_script_stands_alone(self):
+    # SLURM copies this file to a node, and nothing beside it.
+    text = slurm.SCRIPT.read_text()
+    self.assertStartsWith(text, '#!/usr/bin/env python3\n')
+    nodes = list(ast.walk(ast.parse(text)))
+    self.assertFalse(any(isinstance(n, ast.ImportFrom) for n in nodes))
+    for node in nodes:
+      if isinstance(node, ast.Import):
+        names = {alias.name for alias in node.names}
+        self.assertContainsSubset(names, sys.stdlib_module_names)
+
+  def test_says_that_there_is_no_slurm(self):
+    result = subprocess.run(
+        [sys.executable, '-m', 'launch.slurm', '--submit', '--', *PROGRAM[1:]],
+        cwd=ROOT, env=os.environ | {'PATH': '/nowhere'},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    self.assertEqual(result.returncode, 1)
+    self.assertIn('error: sbatch: no such program here', result.stderr)
+    self.assertNotIn('Traceback', result.stderr)
+
+
+class OnSlurm(absltest.TestCase):
+  """Submits to two virtual nodes of this machine."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    if reason := slurm_cluster.start():
+      raise cls.failureException(f'no SLURM: {reason}')
+    cls.addClassCleanup(slurm_cluster.stop)
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.create_tempdir().full_path)
+    self.output = self.folder / 'output'
+    self.job = None
+
+  def tearDown(self):
+    if self.job is not None:
+      run('scancel', self.job)
+    super().tearDown()
+
+  def submit(self, *program, flags=(), nodes=2):
+    result = run(
+        sys.executable, '-m', 'launch.slurm', '--submit', f'--nodes={nodes}',
+        f'--sbatch=--output={self.output}', *flags, '--', *program,
+    )  # fmt: skip
+    self.assertEqual(result.returncode, 0, result.stderr)
+    match = re.search(r'Submitted batch job (\d+)', result.stdout)
+    self.job = match.group(1)
+
+  def fields(self):
+    text = run('scontrol', 'show', 'job', self.job).stdout
+    return dict(re.findall(r'(\S+?)=(\S*)', text))
+
+  def wait_until(self, condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+      if time.monotonic() > deadline:
+        text = self.output.read_text() if self.output.exists() else 'no output'
+        self.fail(f'{self.fields()["JobState"]}: {text[-3000:]}')
+      time.sleep(0.2)
+
+  def wait_for_end(self):
+    """Returns the fields of the job once it will not go on."""
+    going = ('PENDING', 'RUNNING', 'COMPLETING', 'CONFIGURING', 'REQUEUED')
+    self.wait_until(lambda: self.fields()['JobState'] not in going)
+    return self.fields()
+
+
+@pytest.mark.slurm
+class JobTest(OnSlurm):
+  """Of a program that does as it is told."""
+
+  def start(self, *actions, flags=()):
+    words = ('-m', 'tests.launch.member', str(self.folder), *actions)
+    self.submit(*words, flags=flags)
+
+  def wait_for(self, *names):
+    self.wait_until(lambda: all((self.folder / n).exists() for n in names))
+
+  def num_starts(self, name='0'):
+    return len((self.folder / name).read_text().splitlines())
+
+  def assert_ended(self, state, exit_code, restarts='0'):
+    fields = self.wait_for_end()
+    found = [fields[name] for name in ('JobState', 'ExitCode', 'Restarts')]
+    self.assertEqual(found, [state, exit_code, restarts], self.told)
+
+  @property
+  def told(self):
+    return self.output.read_text()
+
+  def test_both_nodes_run_the_program(self):
+    self.start()
+    self.assert_ended('COMPLETED', '0:0')
+    self.assertIn('0: attempt 0\n', self.told)
+    self.assertIn('1: attempt 0\n', self.told)
+    record = json.loads((self.folder / '1').read_text())
+    self.assertIn('--multihost', record['argv'])
+
+  def test_a_killed_task_starts_all_again(self):
+    self.start('0.0=wait', '0.1=die:9')
+    self.assert_ended('COMPLETED', '0:0')
+    self.assertEqual([self.num_starts('0'), self.num_starts('1')], [2, 2])
+
+  def test_a_lost_peer_starts_all_again(self):
+    self.start('0.0=wait', '0.1=leave:75')
+    self.assert_ended('COMPLETED', '0:0')
+    self.assertEqual([self.num_starts('0'), self.num_starts('1')], [2, 2])
+
+  def test_bad_input_fails_for_good(self):
+    # The other task is killed for it, which must not look like the cause.
+    self.start('0.0=deaf', '0.1=leave:1')
+    self.assert_ended('FAILED', '1:0')
+    self.assertEqual(self.num_starts('0'), 1)
+
+  def test_gives_up(self):
+    actions = [f'{attempt}.0=end:75' for attempt in range(9)]
+    self.start(*actions, flags=('--max_restarts=1',))
+    self.assert_ended('FAILED', '75:0')
+    self.assertEqual(self.num_starts('0'), 2)
+    self.assertIn('gave up after 1 restarts', self.told)
+
+  def test_told_to_end_it_saves_and_is_done(self):
+    self.start('0.0=wait', '0.1=wait')
+    self.wait_for('0.0.waits', '1.0.waits')
+    run('scancel', '--signal=TERM', self.job)
+    self.assert_ended('COMPLETED', '0:0')
+    self.wait_for('0.0.saved', '1.0.saved')
+    self.assertEqual(self.num_starts('0'), 1)
+
+  def test_told_by_its_script_it_saves_and_is_done(self):
+    self.start('0.0=wait', '0.1=wait')
+    self.wait_for('0.0.waits', '1.0.waits')
+    run('scancel', '--signal=TERM', '--batch', self.job)
+    self.assert_ended('COMPLETED', '0:0')
+    self.wait_for('0.0.saved', '1.0.saved')
+
+  def test_requeued_it_saves_and_goes_on(self):
+    self.start('0.0=wait', '0.1=wait')
+    self.wait_for('0.0.waits', '1.0.waits')
+    run('scontrol', 'requeue', self.job)
+    self.assert_ended('COMPLETED', '0:0', restarts='1')
+    self.wait_for('0.0.saved', '1.0.saved')
+    self.assertIn('0: attempt 1\n', self.told)
+    self.assertIn('0: attempt 0\n', self.told)  # Of before, kept.
+
+  def test_near_its_time_limit_it_saves_and_goes_on(self):
+    # SLURM looks at limits twice a minute, and signals up to a minute early.
+    flags = ('--time=1', '--signal_seconds=20')
+    self.start('0.0=wait', '0.1=wait', flags=flags)
+    self.assert_ended('COMPLETED', '0:0', restarts='1')
+    self.wait_for('0.0.saved', '1.0.saved')
+    self.assertIn('the time limit is near', self.told)
+
+
+if __name__ == '__main__':
+  absltest.main()
