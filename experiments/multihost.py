@@ -7,6 +7,7 @@ start the job again: 75 is a peer that was lost, 1 is for good.
 
 from collections.abc import Callable
 import functools
+import logging
 import os
 import sys
 from typing import NoReturn
@@ -50,6 +51,8 @@ def _run(main: Callable[[], None]) -> None:
   if place.count == 1:
     main()
     return
+  if not cluster.is_first():  # They would all say the same.
+    logging.getLogger('limaml_jax').setLevel(logging.WARNING)
   try:
     main()
   except errors.InputError as error:

@@ -233,13 +233,11 @@ class Checkpoints(contextlib.AbstractContextManager):
   def _load(
       self, step: int | None, wanted: state_lib.TrainState
   ) -> state_lib.TrainState:
+    context = ocp.Context()
     # Tables have as many rows of padding as their mesh takes.
-    loading = ocp.options.ArrayOptions.Loading(
-        enable_padding_and_truncation=True
-    )
-    options = ocp.options.ArrayOptions(loading=loading)
+    context.array.loading.enable_padding_and_truncation = True
     try:
-      with ocp.Context(array_options=options):
+      with context:
         restored = self._checkpointer.load_checkpointables(
             step, {'state': wanted}
         )

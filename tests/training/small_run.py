@@ -50,6 +50,7 @@ def train(
     *,
     data=None,
     stop_after=None,
+    should_stop=lambda done: False,
     on_progress=lambda done, total: None,
     **settings,
 ) -> state_lib.TrainState:
@@ -61,6 +62,7 @@ def train(
       info,
       pathlib.Path(workdir),
       stop_after=stop_after,
+      should_stop=should_stop,
       on_progress=on_progress,
   )
 
