@@ -41,6 +41,13 @@ _GRACE_SECONDS = flags.DEFINE_float(
     'What the others have to end by themselves once one has died.',
     lower_bound=0,
 )
+_MAX_DELAY_SECONDS = flags.DEFINE_float(
+    'max_delay_seconds',
+    _DEFAULTS.max_delay_seconds,
+    'The longest that it waits before it starts all again; it waits longer '
+    'with each quick death in succession.',
+    lower_bound=0,
+)
 
 
 def plan(
@@ -86,7 +93,11 @@ def main(words: Sequence[str], program: Sequence[str]) -> int:
     return plan(topology, job)
 
   if command_line.is_submitting():
-    policy = supervisor.Policy(_MAX_RESTARTS.value, _GRACE_SECONDS.value)
+    policy = supervisor.Policy(
+        _MAX_RESTARTS.value,
+        _GRACE_SECONDS.value,
+        max_delay_seconds=_MAX_DELAY_SECONDS.value,
+    )
     return supervisor.run(make_commands, policy)
   for command in make_commands():
     print(f'{command} &')

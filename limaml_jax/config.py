@@ -237,8 +237,9 @@ class TrainingConfig:
     log_every: outer steps between metric records.
     checkpoint_every: outer steps between checkpoints; the last step is always
       saved.
-    mesh_rows: devices along mesh axis `rows`, which embedding tables shard
-      over; the rest form axis `tasks`.
+    mesh_rows: devices that each embedding table is divided over by row, mesh
+      axis `rows`; the devices along the other axis, `tasks`, hold copies.
+      Tasks are divided over all devices. A run may go on with another number.
     memory_budget_bytes: on each device, for what the meta-gradient holds
       besides its result: a meta-batch that is predicted to need more is
       accumulated in microbatches; 0 is about 32 MB on CPUs, where a step

@@ -6,6 +6,7 @@
 from absl import flags
 
 from experiments import binary
+from experiments.benchmark import collectives
 from experiments.benchmark import inner_loop
 from experiments.benchmark import preparation
 from experiments.benchmark import refreshing
@@ -15,6 +16,7 @@ from experiments.benchmark import store
 from experiments.benchmark import table
 
 flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(collectives)
 flags.adopt_module_key_flags(inner_loop)
 flags.adopt_module_key_flags(preparation)
 flags.adopt_module_key_flags(refreshing)
@@ -25,6 +27,7 @@ flags.adopt_module_key_flags(table)
 
 if __name__ == '__main__':
   binary.run_subject({
+      'collectives': collectives.main,
       'inner_loop': inner_loop.main,
       'prepare': preparation.main,
       'refresh': refreshing.main,

@@ -15,20 +15,12 @@ import statistics
 
 from absl import flags
 import jax
-import numpy as np
 
 from experiments import progress
+from experiments.benchmark import outer_step
 from experiments.benchmark import timing
 from limaml_jax import config as config_lib
 from limaml_jax import errors
-from limaml_jax import overrides
-from limaml_jax import types
-from limaml_jax.blocks import model as model_lib
-from limaml_jax.meta import outer_loop
-from limaml_jax.meta import task_loss
-from limaml_jax.training import mesh as mesh_lib
-from limaml_jax.training import optimizer
-from limaml_jax.training import state as state_lib
 
 _ROWS = flags.DEFINE_list(
     'rows', ['10000', '100000', '1000000', '10000000'], 'Sizes of the table.'
@@ -47,9 +39,6 @@ _MESH_ROWS = flags.DEFINE_integer(
 )
 
 _NUM_TURNS = 3
-_SUPPORT = _QUERY = 16
-_USERS = 1000
-_DIMENSION = 16
 
 
 @dataclasses.dataclass
@@ -69,7 +58,9 @@ def main() -> None:
   """Times each size, and prints a line for it."""
   sizes = _sizes()
   for name in _TABLE_OPTIMIZERS.value:
-    config = _config(name)
+    config = outer_step.make_config(
+        table_optimizer=name, mesh_rows=_MESH_ROWS.value
+    )
     contenders = [_make(config, size) for size in sizes]
     with progress.bar(f'benchmark {name}') as update:
       for turn in range(_NUM_TURNS):
@@ -92,47 +83,11 @@ def _sizes() -> list[int]:
   return [int(size) for size in _ROWS.value]
 
 
-def _config(table_optimizer: str) -> config_lib.Config:
-  return overrides.override(
-      config_lib.Config(),
-      {
-          'outer_loop.table_optimizer': table_optimizer,
-          'model.max_table_dimension': _DIMENSION,
-          'model.meta_block.embedding_size': _DIMENSION,
-          'training.mesh_rows': _MESH_ROWS.value,
-      },
-  )
-
-
 def _make(config: config_lib.Config, num_rows: int) -> _Contender:
   """Compiles the outer step on a table of a size."""
-  model = model_lib.make_model(
-      config,
-      specs=(
-          types.FeatureSpec('user', 'categorical', 'entity', 'meta', _USERS),
-          types.FeatureSpec('age', 'numeric', 'entity', 'meta'),
-          types.FeatureSpec('item', 'categorical', 'item', 'global', num_rows),
-      ),
-      entity_type='user',
-      entity_feature='user',
+  compiled, state, batch = outer_step.compile_step(
+      config, num_rows=num_rows, num_tasks=_TABLE_TASKS.value
   )
-  mesh = mesh_lib.make_mesh(config.training.mesh_rows)
-  optimizers = state_lib.Optimizers(
-      dense=optimizer.dense_optimizer(config.outer_loop, num_steps=1000),
-      table=optimizer.table_optimizer(config.outer_loop, num_steps=1000),
-  )
-  state = state_lib.make_state(
-      jax.random.key(0), model.init, optimizers, mesh
-  )
-  update: jax.stages.Wrapped = state_lib.make_meta_update(  # pyrefly: ignore
-      _meta_loss(model, config),
-      optimizers,
-      index=model.index,
-      shardings=state_lib.state_shardings(state, mesh),
-      mesh=mesh,
-  )
-  batch = mesh_lib.put_by_task(_batch(num_rows), mesh)
-  compiled = update.lower(state, batch).compile()
   memory = compiled.memory_analysis()
   holder = [state]
 
@@ -159,55 +114,13 @@ def _make(config: config_lib.Config, num_rows: int) -> _Contender:
   )
 
 
-def _meta_loss(
-    model: model_lib.Model, config: config_lib.Config
-) -> outer_loop.MetaLossFn:
-  return outer_loop.make_meta_loss(
-      encode=model.encode,
-      loss_fn=task_loss.make_task_loss(model.embed, model.inner_logit),
-      query_loss_fn=task_loss.make_query_loss(
-          model.embed, model.logit, pooling='latest'
-      ),
-      config=config.inner_loop,
-  )
-
-
-def _batch(num_rows: int) -> types.Episode:
-  """Returns tasks that read rows from all over the table, leaves [T, ...]."""
-  rng = np.random.default_rng(0)
-  num_tasks = _TABLE_TASKS.value
-  users = rng.integers(0, _USERS, (num_tasks, 1), np.int32)
-  ages = rng.normal(size=(num_tasks, 1)).astype(np.float32)
-  # A step's work is in its distinct rows: the same number of any table, where
-  # it has so many.
-  num_reads = num_tasks * (_SUPPORT + _QUERY)
-  again = num_reads > num_rows
-  items = iter(rng.choice(num_rows, num_reads, replace=again))
-
-  def examples(size):
-    shape = (num_tasks, size)
-    read = np.fromiter(items, np.int32, num_tasks * size)
-    return types.Examples(
-        meta_features={'user': {'user': users, 'age': ages}},
-        features={'item': read.reshape(shape)},
-        labels=(rng.random(shape) < 0.3).astype(np.float32),
-        mask=np.ones(shape, np.float32),
-    )
-
-  return types.Episode(
-      support=examples(_SUPPORT),
-      query=examples(_QUERY),
-      weight=np.ones(num_tasks, np.float32),
-  )
-
-
 def _record(
     table_optimizer: str, contender: _Contender, first: float
 ) -> dict[str, object]:
   median = statistics.median(contender.seconds)
   return {
       'rows': contender.num_rows,
-      'dimension': _DIMENSION,
+      'dimension': outer_step.DIMENSION,
       'table_optimizer': table_optimizer,
       'num_tasks': _TABLE_TASKS.value,
       'mesh_rows': _MESH_ROWS.value,

@@ -2,10 +2,11 @@
 
   python -m tests.training.cluster_run '{"workdir": ..., ...}'
 
-trains as the JSON object says: "settings" by name, "stop_after", and "term", the
-[process, step] at which that process sends itself SIGTERM. Each process writes
-to WORKDIR/seen_INDEX.jsonl which episodes it was given, and prints one line,
-the number of steps in the end. The variables of `cluster` tell of the others.
+trains as the JSON object says: "settings" by name, "stop_after", and "term",
+the [process, step] at which that process sends itself SIGTERM. Each process
+writes to WORKDIR/seen_INDEX.jsonl which episodes it was given, and prints one
+line, the number of steps in the end. The variables of `cluster` tell of the
+others.
 """
 
 import dataclasses

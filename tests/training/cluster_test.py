@@ -1,12 +1,7 @@
 """One run on one device, on eight, and on two processes: the same run."""
 
-import json
-import os
 import pathlib
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
@@ -15,81 +10,11 @@ import chex
 import jax
 import numpy as np
 
-from limaml_jax import config as config_lib
-from limaml_jax import overrides
-from limaml_jax.training import assembly as assembly_lib
-from limaml_jax.training import checkpoint
 from tests.training import cluster_run
+from tests.training import clusters
 from tests.training import small_run
 
-_REPOSITORY = pathlib.Path(__file__).parents[2]
-_PATIENCE_SECONDS = 180
 _LOSSES = ('meta_loss', 'query_loss', 'gradient_norm', 'table_gradient_norm')
-
-
-def start(num_devices, place=(), **arguments):
-  """Starts one process; `place` is its address, number and their count."""
-  environment = {
-      'JAX_NUM_CPU_DEVICES': str(num_devices),
-      'JAX_PLATFORMS': 'cpu',
-  }
-  names = ('COORDINATOR_ADDRESS', 'PROCESS_ID', 'NUM_PROCESSES')
-  environment |= {
-      f'JAX_{name}': str(value) for name, value in zip(names, place)
-  }
-  return subprocess.Popen(
-      [
-          sys.executable,
-          '-m',
-          'tests.training.cluster_run',
-          json.dumps(arguments, default=str),
-      ],
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-      cwd=_REPOSITORY,
-      env=os.environ | environment,
-  )
-
-
-def start_cluster(num_processes, num_devices, **arguments):
-  with socket.create_server(('127.0.0.1', 0)) as listener:
-    address = f'127.0.0.1:{listener.getsockname()[1]}'
-  return [
-      start(num_devices, (address, index, num_processes), **arguments)
-      for index in range(num_processes)
-  ]
-
-
-def finish(processes):
-  """Waits for all; returns what each printed last, which is its last step."""
-  steps = []
-  for process in processes:
-    out, err = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 0, err[-3000:]
-    steps.append(int(out.split()[-1]))
-  return steps
-
-
-def restore(workdir):
-  """Returns the newest state of a run, on the one device here."""
-  _, info = cluster_run.make_data()
-  settings = checkpoint.read_settings(workdir) | {'training.mesh_rows': 1}
-  config = overrides.override(config_lib.Config(), settings)
-  assembly = assembly_lib.assemble(config, info, mesh_rows=1)
-  abstract = assembly_lib.abstract_state(config, assembly)
-  with checkpoint.Checkpoints(workdir) as checkpoints:
-    return jax.device_get(checkpoints.restore_newest(abstract))
-
-
-def episodes_of(*files):
-  """Returns the episodes that processes were given, by step."""
-  given = {}
-  for file in files:
-    for line in file.read_text().splitlines():
-      step, identity = json.loads(line)
-      given.setdefault(step, []).extend(identity)
-  return given
 
 
 class ClusterTestCase(parameterized.TestCase):
@@ -104,7 +29,7 @@ class ClusterTestCase(parameterized.TestCase):
     cls.num_steps = int(cls.state.step)
 
   def assert_same_run(self, workdir, tolerance=1e-5):
-    state = restore(workdir)
+    state = clusters.restore(workdir)
     chex.assert_trees_all_close(state, self.state, rtol=0, atol=tolerance)
     found = small_run.read_losses(workdir)
     expected = small_run.read_losses(self.whole)
@@ -122,8 +47,8 @@ class DevicesTest(ClusterTestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.workdirs = {rows: cls.dir / f'rows_{rows}' for rows in (1, 2)}
-    finish([
-        start(8, workdir=w, settings={'training__mesh_rows': rows})
+    clusters.finish([
+        clusters.start(8, workdir=w, settings={'training__mesh_rows': rows})
         for rows, w in cls.workdirs.items()
     ])
 
@@ -140,8 +65,8 @@ class ProcessesTest(ClusterTestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.stopped = cls.dir / 'stopped'
-    cls.steps = finish(
-        start_cluster(
+    cls.steps = clusters.finish(
+        clusters.start_cluster(
             2,
             2,
             workdir=cls.stopped,
@@ -157,22 +82,25 @@ class ProcessesTest(ClusterTestCase):
     settings = {'training__mesh_rows': mesh_rows}
     arguments = {'workdir': workdir, 'settings': settings}
     if num_processes == 1:
-      processes = [start(num_devices, **arguments)]
+      processes = [clusters.start(num_devices, **arguments)]
     else:
-      processes = start_cluster(num_processes, num_devices, **arguments)
-    self.assertEqual(finish(processes), [self.num_steps] * num_processes)
+      processes = clusters.start_cluster(
+          num_processes, num_devices, **arguments
+      )
+    last_steps = clusters.finish(processes)
+    self.assertEqual(last_steps, [self.num_steps] * num_processes)
     return workdir
 
   def test_signal_to_one_stops_all_at_one_step_with_a_checkpoint(self):
     self.assertEqual(self.steps[0], self.steps[1])
     self.assertBetween(self.steps[0], 3, self.num_steps - 1)
-    self.assertEqual(int(restore(self.stopped).step), self.steps[0])
+    self.assertEqual(int(clusters.restore(self.stopped).step), self.steps[0])
 
   def test_every_process_reads_tasks_of_its_own(self):
     files = [self.stopped / f'seen_{index}.jsonl' for index in range(2)]
     plan = cluster_run.plan_of({})
     for step in range(1, self.steps[0] + 1):
-      first, second = (episodes_of(file)[step] for file in files)
+      first, second = (clusters.episodes_of(file)[step] for file in files)
       self.assertLen(first, 4)
       _, identity, _ = plan[step - 1]
       np.testing.assert_array_equal(first + second, identity)
@@ -189,7 +117,7 @@ class ProcessesTest(ClusterTestCase):
 
   def assert_every_episode_once_in_an_epoch(self, workdir):
     plan = cluster_run.plan_of({})
-    given = episodes_of(*workdir.glob('seen_*.jsonl'))
+    given = clusters.episodes_of(*workdir.glob('seen_*.jsonl'))
     self.assertEqual(sorted(given), list(range(1, self.num_steps + 1)))
     for epoch in range(2):
       begin = epoch * plan.steps_per_epoch
