@@ -39,10 +39,13 @@ _KINDS = (
     'collective-permute',
 )  # fmt: skip
 _LINE = re.compile(
-    rf'= (?P<shapes>.+?) (?P<kind>{"|".join(_KINDS)})(?:-start)?\('
+    rf'= (?P<shapes>.+?) (?P<kind>{"|".join(_KINDS)})(?P<start>-start)?\('
 )
 _SHAPE = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\]')
-_GROUP = re.compile(r'replica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\])')
+# Of one group: {{0,1},{2,3}}, [2,2]<=[4], mesh['a'=2,'b'=2] {'a'}, or pairs.
+_LISTED = re.compile(r'(?:replica_groups|source_target_pairs)=\{\{([\d,]+)\}')
+_COUNTED = re.compile(r'replica_groups=\[\d+,(\d+)\]')
+_NAMED = re.compile(r"replica_groups=mesh\[([^\]]+)\] \{([^}]*)\}")
 
 
 class Collective(NamedTuple):
@@ -106,12 +109,14 @@ def read(program: str) -> Iterator[Collective]:
   """Finds the collectives in the text of a compiled program."""
   for line in program.splitlines():
     match = _LINE.search(line)
-    group = _GROUP.search(line)
-    if not match or not group:
+    if not match:
       continue
-    listed, size = group.groups()
-    devices = int(size) if size else len(listed.split(','))
+    devices = _group_size(line)
     kind, shapes = match['kind'], _SHAPE.findall(match['shapes'])
+    if match['start'] and kind != 'all-reduce':
+      # The operands stand before the results, what is left of them after.
+      shapes = [s for s in shapes if s[0] != 'u32' or s[1]]
+      shapes = shapes[len(shapes) // 2 :]
     result = sum(_bytes_of(*shape) for shape in shapes)
     yield Collective(
         kind,
@@ -119,6 +124,18 @@ def read(program: str) -> Iterator[Collective]:
         devices,
         _sent(kind, result, devices),
     )
+
+
+def _group_size(line: str) -> int:
+  """Returns how many devices a collective is among."""
+  if listed := _LISTED.search(line):
+    return len(listed[1].split(','))
+  if counted := _COUNTED.search(line):
+    return int(counted[1])
+  if named := _NAMED.search(line):
+    sizes = dict(axis.split('=') for axis in named[1].split(','))
+    return math.prod(int(sizes[axis]) for axis in named[2].split(','))
+  raise ValueError(f'a collective among devices unknown: {line.strip()[:200]}')
 
 
 def _bytes_of(item: str, axes: str) -> int:
