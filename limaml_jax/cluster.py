@@ -69,7 +69,7 @@ def join(
   global _place
   if required is False:
     return _place
-  arguments = _find(environ)
+  arguments = find(environ)
   if arguments is None and not required:
     return _place
   try:
@@ -103,8 +103,18 @@ def wait_for_all(what: str) -> None:
     multihost_utils.sync_global_devices(what)
 
 
-def _find(environ: Mapping[str, str]) -> dict | None:
-  """Returns arguments of `initialize`: {} where jax finds them itself."""
+def find(environ: Mapping[str, str]) -> dict | None:
+  """Returns arguments of `jax.distributed.initialize`, None without a cluster.
+
+  They are {} where jax finds them itself: for one of several tasks of a SLURM
+  step, and for a host of a TPU pod.
+
+  Args:
+    environ: variables of the process.
+
+  Raises:
+    InputError: for variables that are incomplete, or no numbers.
+  """
   given = [name for name in VARIABLES if environ.get(name)]
   if len(given) == len(VARIABLES):
     return _explicit(environ)

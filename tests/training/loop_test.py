@@ -89,6 +89,12 @@ class ResumeTest(LoopTestCase):
     small_run.train(self.workdir, stop_after=5)
     self.assert_same_run(small_run.train(self.workdir))
 
+  def test_run_that_is_told_to_stop_goes_on_to_the_same_end(self):
+    # Between two checkpoints: the one that it makes is one more.
+    state = small_run.train(self.workdir, should_stop=lambda step: step == 5)
+    self.assertEqual(int(state.step), 5)
+    self.assert_same_run(small_run.train(self.workdir))
+
   @parameterized.parameters(
       # The newest checkpoint is of step 4, the newest metrics are of step 5.
       ('pause', 5),
