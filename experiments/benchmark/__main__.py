@@ -10,6 +10,7 @@ from experiments.benchmark import collectives
 from experiments.benchmark import inner_loop
 from experiments.benchmark import preparation
 from experiments.benchmark import refreshing
+from experiments.benchmark import scaling
 from experiments.benchmark import serving
 from experiments.benchmark import soak
 from experiments.benchmark import store
@@ -20,6 +21,7 @@ flags.adopt_module_key_flags(collectives)
 flags.adopt_module_key_flags(inner_loop)
 flags.adopt_module_key_flags(preparation)
 flags.adopt_module_key_flags(refreshing)
+flags.adopt_module_key_flags(scaling)
 flags.adopt_module_key_flags(serving)
 flags.adopt_module_key_flags(soak)
 flags.adopt_module_key_flags(store)
@@ -31,6 +33,7 @@ if __name__ == '__main__':
       'inner_loop': inner_loop.main,
       'prepare': preparation.main,
       'refresh': refreshing.main,
+      'scaling': scaling.main,
       'serve': serving.main,
       'soak': soak.main,
       'store': store.main,

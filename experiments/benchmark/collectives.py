@@ -42,10 +42,13 @@ _LINE = re.compile(
     rf'= (?P<shapes>.+?) (?P<kind>{"|".join(_KINDS)})(?P<start>-start)?\('
 )
 _SHAPE = re.compile(r'\b([a-z]+\d*)\[([\d,]*)\]')
-# Of one group: {{0,1},{2,3}}, [2,2]<=[4], mesh['a'=2,'b'=2] {'a'}, or pairs.
+# Of one group: {{0,1},{2,3}}, [2,2]<=[4], mesh['a'=2,'b'=2] {'a'} with the
+# devices in another order perhaps, or pairs.
 _LISTED = re.compile(r'(?:replica_groups|source_target_pairs)=\{\{([\d,]+)\}')
 _COUNTED = re.compile(r'replica_groups=\[\d+,(\d+)\]')
-_NAMED = re.compile(r"replica_groups=mesh\[([^\]]+)\] \{([^}]*)\}")
+_NAMED = re.compile(
+    r'replica_groups=mesh\[([^\]]+)\](?:, device_ids=\(.*?\))? \{([^}]*)\}'
+)
 
 
 class Collective(NamedTuple):

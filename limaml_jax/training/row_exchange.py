@@ -44,6 +44,11 @@ class Axes(NamedTuple):
 ONE_DEVICE = Axes()
 
 
+def room(num_indices: int, axes: Axes) -> int:
+  """Returns C, how many of U rows a message to one device has room for."""
+  return min(num_indices, -(-int(_ROOM * num_indices) // axes.rows))
+
+
 def axes_of(mesh: jax.sharding.Mesh) -> Axes:
   """Returns the numbers of devices of a mesh."""
   return Axes(mesh.shape[mesh_lib.TASKS], mesh.shape[mesh_lib.ROWS])
@@ -62,9 +67,9 @@ class _Outbox(NamedTuple):
   begin: jax.Array
   end: jax.Array
 
-  def slots(self, room: int) -> jax.Array:
+  def slots(self, size: int) -> jax.Array:
     """Returns positions in `indices` of what goes next, [R, C]; U for none."""
-    position = self.begin[:, None] + jnp.arange(room)
+    position = self.begin[:, None] + jnp.arange(size)
     return jnp.where(
         position < self.end[:, None], position, self.indices.size
     )
@@ -83,10 +88,6 @@ def _open(indices: jax.Array, block_rows: int, axes: Axes) -> _Outbox:
   edges = jnp.arange(axes.rows + 1, dtype=indices.dtype) * block_rows
   bounds = jnp.searchsorted(indices, edges).astype(jnp.int32)
   return _Outbox(indices, bounds[:-1], bounds[1:])
-
-
-def _room(num_indices: int, axes: Axes) -> int:
-  return min(num_indices, -(-int(_ROOM * num_indices) // axes.rows))
 
 
 def _swap(message: jax.Array) -> jax.Array:
@@ -115,15 +116,15 @@ def fetch(block: jax.Array, indices: jax.Array, axes: Axes) -> jax.Array:
   if axes.rows == 1:
     return take(indices)
   block_rows, dimension = block.shape
-  num_rows, room = block_rows * axes.rows, _room(indices.size, axes)
+  num_rows, size = block_rows * axes.rows, room(indices.size, axes)
 
   def ask(carry):
     rows, outbox, _ = carry
-    slots = outbox.slots(room)
+    slots = outbox.slots(size)
     asked = _swap(outbox.at(slots, num_rows))
     answers = _swap(take(_own(asked, block_rows)))
     rows = rows.at[slots].set(answers, mode='drop')
-    outbox = outbox._replace(begin=outbox.begin + room)
+    outbox = outbox._replace(begin=outbox.begin + size)
     return rows, outbox, outbox.is_empty()
 
   rows = jnp.zeros((indices.size, dimension), block.dtype)
@@ -159,13 +160,13 @@ def deliver(
     The state after the step, and the sum of all squared gradients, [].
   """
   block_rows = state.table.shape[0]
-  num_rows, room = block_rows * axes.rows, _room(indices.size, axes)
+  num_rows, size = block_rows * axes.rows, room(indices.size, axes)
   before = state
 
   def send(carry):
     state, outbox, squares, _ = carry
-    now = outbox._replace(end=_last_of_round(outbox, room, block_rows))
-    slots = now.slots(room)
+    now = outbox._replace(end=_last_of_round(outbox, size, block_rows))
+    slots = now.slots(size)
     grads = row_grads.at[slots].get(mode='fill', fill_value=0)
     own, sums = _receive(now.at(slots, num_rows), grads, block_rows, axes)
     stepped = row_step.step(
@@ -185,13 +186,13 @@ def deliver(
 
 
 def _last_of_round(
-    outbox: _Outbox, room: int, block_rows: int
+    outbox: _Outbox, size: int, block_rows: int
 ) -> jax.Array:
   """Returns where each owner's part of a round ends, [R].
 
   All devices end at the same row: the first one that does not fit on some.
   """
-  after = outbox.begin + room
+  after = outbox.begin + size
   block_end = (jnp.arange(outbox.begin.size) + 1) * block_rows
   first_left = jnp.where(
       after < outbox.end,

@@ -8,6 +8,7 @@ _FORMS = {
     'replica_groups=[2,4]<=[8]': 4,
     "replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_1'}": 4,
     "replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0','axis_1'}": 8,
+    "replica_groups=mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}": 4,
 }
 
 

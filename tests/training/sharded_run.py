@@ -13,6 +13,7 @@ import jax
 from jax.sharding import AxisType
 import numpy as np
 
+from experiments.benchmark import collectives
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.meta import outer_loop
@@ -137,7 +138,9 @@ def largest_leading_axis(compiled):
 def describe(compiled):
   """Returns what a compiled update needs on one device."""
   memory = compiled.memory_analysis()
+  sent = collectives.read(compiled.as_text())
   return {
+      'sent_bytes': sum(collective.sent_bytes for collective in sent),
       'temp_bytes': memory.temp_size_in_bytes,
       'alias_bytes': memory.alias_size_in_bytes,
       'argument_bytes': memory.argument_size_in_bytes,
@@ -155,6 +158,8 @@ def run(shape, name):
   seen['given_is_deleted'] = all(leaf.is_deleted() for leaf in given.values())
   seen['after'] = shard_rows(state)
   seen['meta_loss'] = float(metrics.meta_loss)
+  dense = jax.tree.leaves(state.params._replace(tables={}))
+  seen['dense_bytes'] = sum(leaf.nbytes for leaf in dense)
   return jax.device_get(state), seen
 
 

@@ -9,6 +9,8 @@ import sys
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from experiments.benchmark import scaling
+from limaml_jax.training import row_exchange
 from tests.training import sharded_run
 
 _CASES = [
@@ -69,6 +71,20 @@ class ShardedTablesTest(parameterized.TestCase):
     self.assertAlmostEqual(
         self.found[case]['meta_loss'], one_device['meta_loss'], places=5
     )
+
+  @parameterized.parameters(*_CASES)
+  def test_devices_send_what_the_model_says(self, case, tasks, rows):
+    seen = self.found[case]
+    step = scaling.Step(
+        tasks=8 // (tasks * rows),
+        slots=10,
+        dimension=4,
+        dense_bytes=seen['dense_bytes'],
+    )
+    axes = row_exchange.Axes(tasks, rows)
+    expected = scaling.predict(step, axes).total
+    # Losses, and how many rows are left, are some numbers more.
+    self.assertBetween(seen['sent_bytes'] - expected, 0, 120)
 
   @parameterized.parameters(*_CASES)
   def test_state_is_written_in_place(self, case, tasks, rows):
