@@ -20,6 +20,8 @@ from limaml_jax import types
 
 _MAX_DEVIATION = 5.0  # Standardized numeric values are clipped to +-5.
 _MIN_DIMENSION = 4
+# More than these are drawn without memory beyond the table.
+_MANY_ROWS = 2**20
 
 
 class Placement(NamedTuple):
@@ -105,10 +107,32 @@ def init_tables(
   for name, (num_rows, dimension) in sorted(shapes.items()):
     key, table_key = jax.random.split(key)
     shape = (-(-num_rows // rows_multiple) * rows_multiple, dimension)
-    rows = scale * jax.random.normal(table_key, shape)
+    draw = _hash_normal if num_rows > _MANY_ROWS else jax.random.normal
+    rows = scale * draw(table_key, shape)
     unknown = [p.offset for p in layout.values() if p.table == name]
     tables[name] = rows.at[jnp.asarray(unknown)].set(0)
   return tables
+
+
+def _hash_normal(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+  """Returns normal numbers, each a hash of its place and of the key.
+
+  On CPUs jax.random.normal holds three more arrays of the shape on the way.
+  This holds none, as it is elementwise, and is the same however it is divided.
+  """
+  first, second = jax.random.bits(key, (2,))
+  row, column = (jax.lax.broadcasted_iota(jnp.uint32, shape, n) for n in (0, 1))
+  bits = _mix(_mix(row ^ first) + column * jnp.uint32(0x9E3779B9) ^ second)
+  # The middle of one of 2^23 equal parts of (-1, 1), which float32 holds.
+  uniform = ((bits >> 9).astype(jnp.float32) + 0.5) * 2.0**-22 - 1.0
+  return jnp.sqrt(2.0) * jax.lax.erf_inv(uniform)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+  """The finalizer of MurmurHash3 (Appleby): every bit depends on every bit."""
+  x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+  x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+  return x ^ (x >> 16)
 
 
 def num_features(specs: Sequence[types.FeatureSpec], layout: Layout) -> int:

@@ -170,6 +170,30 @@ class LayoutTest(parameterized.TestCase):
     )
     chex.assert_shape(tables['dimension_4'], (12, 4))
 
+  def test_many_rows_are_normal_and_the_same_however_they_are_divided(self):
+    spec = types.FeatureSpec('key', 'categorical', 'item', 'global', 2**20 + 3)
+    layout = encoder.make_layout([spec], max_dimension=4, dimensions={})
+    make = lambda seed, multiple: np.asarray(
+        encoder.init_tables(
+            jax.random.key(seed), layout, scale=0.5, rows_multiple=multiple
+        )['dimension_4']
+    )
+    rows = make(0, 1)
+    np.testing.assert_array_equal(make(0, 8)[: len(rows)], rows)
+    np.testing.assert_array_equal(rows[0], 0)
+    self.assertAlmostEqual(rows.mean(), 0, delta=0.001)
+    self.assertAlmostEqual(rows.std(), 0.5, delta=0.001)
+    within = (np.abs(rows) < 0.5).mean()  # One standard deviation.
+    self.assertAlmostEqual(within, 0.6827, delta=0.001)
+    others = {
+        'next column': np.roll(rows, 1, axis=1),
+        'next row': np.roll(rows, 1, axis=0),
+        'other key': make(1, 1),
+    }
+    for name, other in others.items():
+      correlation = np.corrcoef(rows.ravel(), other.ravel())[0, 1]
+      self.assertAlmostEqual(correlation, 0, delta=0.002, msg=name)
+
 
 if __name__ == '__main__':
   absltest.main()
