@@ -81,6 +81,42 @@ class SlurmTopology(NamedTuple):
   options: tuple[str, ...] = ()
 
 
+class KubernetesTopology(NamedTuple):
+  """Pods of a JobSet.
+
+  Attributes:
+    image: that the pods run.
+    accelerator: of each pod: nvidia, tpu, or cpu for none.
+    num_nodes: pods; on TPUs, pods of each slice.
+    num_devices: GPUs or TPU chips of each pod.
+    num_slices: of TPUs; 1 elsewhere.
+    node_selector: labels that nodes must have.
+    cpu: cores of each pod, as Kubernetes has it.
+    memory: of each pod, likewise.
+    claim: volume that all pods share.
+    storage: size of that volume, if it is to be made.
+    mount: where pods see it.
+    namespace: None is that of the context.
+    grace_seconds: to save after SIGTERM.
+    max_restarts: after deaths; preemptions do not count.
+  """
+
+  image: str
+  accelerator: str = 'cpu'
+  num_nodes: int = 1
+  num_devices: int = 0
+  num_slices: int = 1
+  node_selector: tuple[tuple[str, str], ...] = ()
+  cpu: str = '2'
+  memory: str = '8Gi'
+  claim: str = 'limaml-state'
+  storage: str | None = None
+  mount: str = '/var/lib/limaml'
+  namespace: str | None = None
+  grace_seconds: int = 120
+  max_restarts: int = 20
+
+
 class Command(NamedTuple):
   """A program to start: never a text for a shell.
 
@@ -95,9 +131,13 @@ class Command(NamedTuple):
   text: str = ''
 
   def __str__(self) -> str:
-    """Returns the line that one can paste into a shell."""
+    """Returns the line that one can paste into a shell.
+
+    Where it reads a text, that is what one can save: the line is a comment.
+    """
     settings = [f'{name}={value}' for name, value in self.environment]
-    return shlex.join([*(['env'] if settings else []), *settings, *self.argv])
+    line = shlex.join([*(['env'] if settings else []), *settings, *self.argv])
+    return f'# {line}\n{self.text.rstrip()}' if self.text else line
 
 
 def parse(program: Sequence[str], **fields) -> Job:

@@ -155,8 +155,8 @@ class OnSlurm(absltest.TestCase):
 
   def wait_for_end(self):
     """Returns the fields of the job once it will not go on."""
-    going = ('PENDING', 'RUNNING', 'COMPLETING', 'CONFIGURING', 'REQUEUED')
-    self.wait_until(lambda: self.fields()['JobState'] not in going)
+    ends = ('COMPLETED', 'FAILED', 'TIMEOUT', 'CANCELLED', 'NODE_FAIL')
+    self.wait_until(lambda: self.fields()['JobState'] in ends)
     return self.fields()
 
 
