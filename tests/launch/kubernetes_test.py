@@ -97,7 +97,7 @@ class SchemaTest(parameterized.TestCase):
       ('text_for_a_number', ('spec', 'failurePolicy', 'maxRestarts'), 'four',
        'maxRestarts'),
       ('rule_without_action', ('spec', 'failurePolicy', 'rules', 0),
-       {'name': 'a'}, 'action'),
+       {'name': 'a'}, 'action: is missing'),
       ('unknown_in_a_rule',
        ('spec', 'failurePolicy', 'rules', 0, 'onExitCodes'), [],
        'unknown field'),

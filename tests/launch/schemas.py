@@ -1,7 +1,8 @@
 """Checks manifests of Kubernetes against the models of kubeflow-trainer-api.
 
-These are made from the real schemas, of JobSet too. They ignore fields that
-they do not know, which a server would refuse: `problems` finds those as well.
+These are made from the real schemas, of JobSet too. By themselves they ignore
+fields that they do not know, and fill in those that are missing, both of which
+a server would refuse: `problems` finds them as well.
 Where kubernetes-validate is on PATH, `of_core` asks it about the parts that it
 knows; it passes a JobSet unseen.
 """
@@ -38,20 +39,29 @@ def problems(document: Manifest) -> list[str]:
         f'{".".join(map(str, one["loc"]))}: {one["msg"]}'
         for one in error.errors()
     ]
-  return list(_unknown(document, model.to_dict(), kind[1]))
+  return list(_differences(document, model, kind[1]))
 
 
-def _unknown(given: Any, known: Any, path: str) -> Iterator[str]:
-  """Yields the fields that a model dropped."""
-  if isinstance(given, dict):
-    for name, value in given.items():
-      if not isinstance(known, dict) or name not in known:
-        yield f'{path}.{name}: unknown field'
-      else:
-        yield from _unknown(value, known[name], f'{path}.{name}')
-  elif isinstance(given, list):
-    for i, (one, other) in enumerate(zip(given, known, strict=True)):
-      yield from _unknown(one, other, f'{path}[{i}]')
+def _differences(given: Any, model: Any, path: str) -> Iterator[str]:
+  """Yields the fields that a model dropped, or made up."""
+  if isinstance(given, list):
+    for i, (one, other) in enumerate(zip(given, model, strict=True)):
+      yield from _differences(one, other, f'{path}[{i}]')
+  # A quantity is a model, too, of what is no mapping.
+  if not isinstance(given, dict) or not isinstance(model, pydantic.BaseModel):
+    return
+  fields = {
+      field.alias or name: (name, field)
+      for name, field in type(model).model_fields.items()
+  }
+  for alias, (name, field) in fields.items():
+    if alias in given:
+      value = getattr(model, name)
+      yield from _differences(given[alias], value, f'{path}.{alias}')
+    elif field.is_required():
+      yield f'{path}.{alias}: is missing'
+  for name in given.keys() - fields:
+    yield f'{path}.{name}: unknown field'
 
 
 def job_of(jobset: Manifest) -> Manifest:
