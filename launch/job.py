@@ -1,4 +1,4 @@
-"""What is launched, and where: values that every launcher plans with.
+"""What is launched: values that every launcher plans with.
 
 A launcher is `plan(topology, job)`, which returns commands or manifests and
 does nothing, and a `main` that prints them or acts on them.
@@ -39,82 +39,6 @@ class Job(NamedTuple):
   name: str = 'limaml'
   python: str = 'python'
   environment: tuple[tuple[str, str], ...] = ()
-
-
-class LocalTopology(NamedTuple):
-  """Processes on this machine.
-
-  Attributes:
-    num_processes: how many.
-    devices_per_process: fake CPU devices of each; 0 leaves devices to jax.
-    port: of 127.0.0.1, where the first process coordinates.
-  """
-
-  num_processes: int
-  devices_per_process: int = 1
-  port: int = 0
-
-
-class SlurmTopology(NamedTuple):
-  """Tasks of a job of SLURM.
-
-  Attributes:
-    num_nodes: machines.
-    num_tasks_per_node: processes on each.
-    num_gpus_per_node: GPUs of each, or 0.
-    num_cpus_per_task: cores of each process; None leaves them to SLURM.
-    partition: queue; None is the default one.
-    time: limit, as sbatch takes it; None is that of the partition.
-    signal_seconds: before the limit, when to save and to queue again.
-    max_restarts: of the program, in one allocation.
-    options: others, for sbatch.
-  """
-
-  num_nodes: int
-  num_tasks_per_node: int = 1
-  num_gpus_per_node: int = 0
-  num_cpus_per_task: int | None = None
-  partition: str | None = None
-  time: str | None = None
-  signal_seconds: int = 120
-  max_restarts: int = 20
-  options: tuple[str, ...] = ()
-
-
-class KubernetesTopology(NamedTuple):
-  """Pods of a JobSet.
-
-  Attributes:
-    image: that the pods run.
-    accelerator: of each pod: nvidia, tpu, or cpu for none.
-    num_nodes: pods; on TPUs, pods of each slice.
-    num_devices: GPUs or TPU chips of each pod.
-    num_slices: of TPUs; 1 elsewhere.
-    node_selector: labels that nodes must have.
-    cpu: cores of each pod, as Kubernetes has it.
-    memory: of each pod, likewise.
-    claim: volume that all pods share.
-    storage: size of that volume, if it is to be made.
-    mount: where pods see it.
-    namespace: None is that of the context.
-    grace_seconds: to save after SIGTERM.
-    max_restarts: after deaths; preemptions do not count.
-  """
-
-  image: str
-  accelerator: str = 'cpu'
-  num_nodes: int = 1
-  num_devices: int = 0
-  num_slices: int = 1
-  node_selector: tuple[tuple[str, str], ...] = ()
-  cpu: str = '2'
-  memory: str = '8Gi'
-  claim: str = 'limaml-state'
-  storage: str | None = None
-  mount: str = '/var/lib/limaml'
-  namespace: str | None = None
-  grace_seconds: int = 120
-  max_restarts: int = 20
 
 
 class Command(NamedTuple):

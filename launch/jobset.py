@@ -3,9 +3,11 @@
     https://jobset.sigs.k8s.io, 0.10 or newer (onJobFailureMessagePatterns)
 """
 
+import pathlib
 from typing import Any
 
 from launch import job as job_lib
+from launch import topology as topology_lib
 
 Manifest = dict[str, Any]
 # Where launch/schedules/Dockerfile puts the repository, and as whom it runs.
@@ -23,7 +25,7 @@ _RESOURCES = {'nvidia': 'nvidia.com/gpu', 'tpu': 'google.com/tpu'}
 
 
 def plan(
-    topology: job_lib.KubernetesTopology, job: job_lib.Job
+    topology: topology_lib.Kubernetes, job: job_lib.Job
 ) -> tuple[Manifest, ...]:
   """Returns the manifests: of the JobSet, and of its volume if it makes one.
 
@@ -57,7 +59,7 @@ def plan(
 
 
 def arguments(
-    topology: job_lib.KubernetesTopology, job: job_lib.Job
+    topology: topology_lib.Kubernetes, job: job_lib.Job
 ) -> tuple[str, ...]:
   """Returns what a pod runs."""
   added = []
@@ -69,6 +71,19 @@ def arguments(
   added = [word for word in added if word.partition('=')[0] not in given]
   job = job._replace(arguments=(*job.arguments, *added))
   return job_lib.argv(job, is_cluster=_num_processes(topology) > 1)
+
+
+def check_workdir(job: job_lib.Job, mount: str) -> None:
+  """Raises LaunchError where checkpoints would go down with a pod."""
+  words = (*job.arguments, '')
+  for word, following in zip(words, words[1:], strict=False):
+    flag, is_joined, value = word.partition('=')
+    path = pathlib.PurePosixPath(value if is_joined else following)
+    if flag == '--workdir' and pathlib.PurePosixPath(mount) not in path.parents:
+      raise job_lib.LaunchError(
+          f'--workdir={path}: is not on the volume; give a folder under {mount}'
+          ' (--mount)'
+      )
 
 
 def _num_processes(topology):

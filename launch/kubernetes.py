@@ -13,8 +13,6 @@ checkpoint: kubectl delete jobset NAME; the same command then goes on.
 """
 
 from collections.abc import Sequence
-import math
-import pathlib
 import re
 
 from absl import flags
@@ -24,6 +22,7 @@ from launch import command_line
 from launch import job as job_lib
 from launch import jobset
 from launch import refresh_cronjob
+from launch import topology as topology_lib
 
 _IMAGE = flags.DEFINE_string(
     'image', None, 'Made by launch/schedules/Dockerfile.', required=True
@@ -92,30 +91,6 @@ _VARIABLES = {
 }
 
 _LABEL = re.compile(r'[\w./-]+=[\w.-]*')
-_TOPOLOGY = re.compile(r'\d+x\d+(x\d+)?')
-
-
-def tpu_nodes(topology: str, num_devices: int) -> int:
-  """Returns how many pods share a slice.
-
-  Args:
-    topology: of the slice, in chips.
-    num_devices: chips of each pod.
-
-  Raises:
-    LaunchError: if it is none, or they cannot share it.
-  """
-  if not _TOPOLOGY.fullmatch(topology):
-    raise job_lib.LaunchError(
-        f'--tpu_topology={topology}: give one like 4x4, or 2x2x2'
-    )
-  num_chips = math.prod(map(int, topology.split('x')))
-  if not num_chips or num_chips % num_devices:
-    raise job_lib.LaunchError(
-        f'--tpu_topology={topology}: {num_chips} chips are not shared by pods'
-        f' of {num_devices}; give what a machine has as --devices_per_node'
-    )
-  return num_chips // num_devices
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -127,7 +102,7 @@ def _label(text: str) -> tuple[str, str]:
   return name, value
 
 
-def _topology() -> job_lib.KubernetesTopology:
+def _topology() -> topology_lib.Kubernetes:
   """Returns what the flags describe."""
   is_tpu = _ACCELERATOR.value == 'tpu'
   labels = [_label(text) for text in _NODE_SELECTOR.value]
@@ -138,12 +113,12 @@ def _topology() -> job_lib.KubernetesTopology:
       raise job_lib.LaunchError(
           '--accelerator=tpu: give --tpu_topology, such as 4x4'
       )
-    num_nodes = tpu_nodes(_TPU_TOPOLOGY.value, num_devices)
+    num_nodes = topology_lib.tpu_nodes(_TPU_TOPOLOGY.value, num_devices)
     labels += [
         ('cloud.google.com/gke-tpu-accelerator', _TPU_TYPE.value),
         ('cloud.google.com/gke-tpu-topology', _TPU_TOPOLOGY.value),
     ]
-  return job_lib.KubernetesTopology(
+  return topology_lib.Kubernetes(
       image=_IMAGE.value,
       accelerator=_ACCELERATOR.value,
       num_nodes=num_nodes,
@@ -161,24 +136,11 @@ def _topology() -> job_lib.KubernetesTopology:
   )
 
 
-def check_workdir(job: job_lib.Job, mount: str) -> None:
-  """Raises LaunchError where checkpoints would go down with a pod."""
-  words = (*job.arguments, '')
-  for word, following in zip(words, words[1:], strict=False):
-    flag, is_joined, value = word.partition('=')
-    path = pathlib.PurePosixPath(value if is_joined else following)
-    if flag == '--workdir' and pathlib.PurePosixPath(mount) not in path.parents:
-      raise job_lib.LaunchError(
-          f'--workdir={path}: is not on the volume; give a folder under {mount}'
-          ' (--mount)'
-      )
-
-
 def _train(program) -> tuple[jobset.Manifest, ...]:
   name = _NAME.value or 'limaml'
   job = job_lib.parse(program, name=name, python=_PYTHON.value)
   topology = _topology()
-  check_workdir(job, topology.mount)
+  jobset.check_workdir(job, topology.mount)
   return jobset.plan(topology, job)
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from launch import job as job_lib
 from launch import jobset
-from launch import kubernetes
 from launch import refresh_cronjob
+from launch import topology as topology_lib
 from tests.launch import schemas
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,7 +22,7 @@ JOB = job_lib.parse(
     name='limaml-7',
     python='py',
 )
-GPUS = job_lib.KubernetesTopology(
+GPUS = topology_lib.Kubernetes(
     image='image:1',
     accelerator='nvidia',
     num_nodes=2,
@@ -31,7 +31,7 @@ GPUS = job_lib.KubernetesTopology(
     storage='10Gi',
     namespace='ml',
 )
-TPUS = job_lib.KubernetesTopology(
+TPUS = topology_lib.Kubernetes(
     image='image:1',
     accelerator='tpu',
     num_nodes=4,
@@ -39,7 +39,7 @@ TPUS = job_lib.KubernetesTopology(
     num_slices=2,
     node_selector=(('cloud.google.com/gke-tpu-topology', '4x4'),),
 )
-ALONE = job_lib.KubernetesTopology(image='image:1')
+ALONE = topology_lib.Kubernetes(image='image:1')
 TOPOLOGIES = (('gpus', GPUS), ('tpus', TPUS), ('alone', ALONE))
 
 
@@ -316,12 +316,12 @@ class TpuNodesTest(parameterized.TestCase):
       ('1x1', 1, 1),
   )
   def test_shares_the_chips(self, topology, num_devices, expected):
-    self.assertEqual(kubernetes.tpu_nodes(topology, num_devices), expected)
+    self.assertEqual(topology_lib.tpu_nodes(topology, num_devices), expected)
 
   @parameterized.parameters(('4', 4), ('4x', 4), ('1x1', 4), ('0x4', 4))
   def test_refuses_what_cannot_be_shared(self, topology, num_devices):
     with self.assertRaisesRegex(job_lib.LaunchError, '--tpu_topology='):
-      kubernetes.tpu_nodes(topology, num_devices)
+      topology_lib.tpu_nodes(topology, num_devices)
 
 
 class RefreshTest(parameterized.TestCase):
@@ -387,7 +387,7 @@ class CommandTest(parameterized.TestCase):
   def test_prints_manifests_to_apply(self):
     result = launch(
         'train', '--image=x', '--accelerator=tpu', '--tpu_topology=4x4',
-        '--node_selector=a=b', '--', '-m', 'experiments.train',
+        '--tpu_slices=3', '--node_selector=a=b', '--', '-m', 'experiments.train',
         '--workdir=/var/lib/limaml/run',
     )  # fmt: skip
     self.assertEqual(result.returncode, 0, result.stderr)
@@ -395,6 +395,7 @@ class CommandTest(parameterized.TestCase):
     (manifest,) = yaml.safe_load_all(result.stdout)
     self.assertEmpty(schemas.problems(manifest))
     self.assertEqual(schemas.job_of(manifest)['spec']['completions'], 4)
+    self.assertEqual(manifest['spec']['replicatedJobs'][0]['replicas'], 3)
     self.assertEqual(
         pod_of(manifest)['nodeSelector'],
         {

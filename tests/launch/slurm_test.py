@@ -14,7 +14,8 @@ from absl.testing import parameterized
 import pytest
 
 from launch import job as job_lib
-from launch import slurm
+from launch import sbatch
+from launch import topology as topology_lib
 from tests.launch import slurm_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def run(*words):
 class PlanTest(parameterized.TestCase):
 
   def test_submits_the_script_with_the_program(self):
-    topology = job_lib.SlurmTopology(
+    topology = topology_lib.Slurm(
         num_nodes=2,
         num_tasks_per_node=4,
         num_gpus_per_node=4,
@@ -42,7 +43,7 @@ class PlanTest(parameterized.TestCase):
         max_restarts=3,
         options=('--account=me',),
     )
-    (command,) = slurm.plan(topology, JOB)
+    (command,) = sbatch.plan(topology, JOB)
     before, after = command.argv[: -len(PROGRAM) - 4], command.argv[-8:]
     self.assertEqual(before[0], 'sbatch')
     self.assertCountEqual(
@@ -59,7 +60,7 @@ class PlanTest(parameterized.TestCase):
     self.assertEqual(after, words)
 
   def test_one_task_is_no_cluster_and_asks_for_no_more_than_it_was_told(self):
-    (command,) = slurm.plan(job_lib.SlurmTopology(1), JOB)
+    (command,) = sbatch.plan(topology_lib.Slurm(1), JOB)
     self.assertEqual(command.argv[-len(PROGRAM) :], PROGRAM)
     options = {word.partition('=')[0] for word in command.argv[1:8]}
     for name in ('--partition', '--time', '--gpus-per-node', '--cpus-per-task'):
@@ -67,15 +68,15 @@ class PlanTest(parameterized.TestCase):
 
   @parameterized.parameters('90', '4:00:00', '1-12', '1-12:00:00')
   def test_knows_time_limits(self, time_limit):
-    topology = job_lib.SlurmTopology(1, time=time_limit)
-    (command,) = slurm.plan(topology, JOB)
+    topology = topology_lib.Slurm(1, time=time_limit)
+    (command,) = sbatch.plan(topology, JOB)
     self.assertIn(f'--time={time_limit}', command.argv)
 
   @parameterized.parameters('4h', '1:2:3:4', '-1', '1 --wrap=x')
   def test_refuses_what_is_no_time_limit(self, time_limit):
-    topology = job_lib.SlurmTopology(1, time=time_limit)
+    topology = topology_lib.Slurm(1, time=time_limit)
     with self.assertRaisesRegex(job_lib.LaunchError, 'no time limit'):
-      slurm.plan(topology, JOB)
+      sbatch.plan(topology, JOB)
 
   def test_prints_the_command_and_does_nothing(self):
     flags = ('--gpus_per_node=2', '--python=py')
@@ -91,7 +92,7 @@ class PlanTest(parameterized.TestCase):
 
   def test_the_script_stands_alone(self):
     # SLURM copies this file to a node, and nothing beside it.
-    text = slurm.SCRIPT.read_text()
+    text = sbatch.SCRIPT.read_text()
     self.assertStartsWith(text, '#!/usr/bin/env python3\n')
     nodes = list(ast.walk(ast.parse(text)))
     self.assertFalse(any(isinstance(n, ast.ImportFrom) for n in nodes))
