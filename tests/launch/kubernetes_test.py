@@ -387,8 +387,8 @@ class CommandTest(parameterized.TestCase):
   def test_prints_manifests_to_apply(self):
     result = launch(
         'train', '--image=x', '--accelerator=tpu', '--tpu_topology=4x4',
-        '--tpu_slices=3', '--node_selector=a=b', '--', '-m', 'experiments.train',
-        '--workdir=/var/lib/limaml/run',
+        '--tpu_slices=3', '--node_selector=a=b', '--', '-m',
+        'experiments.train', '--workdir=/var/lib/limaml/run',
     )  # fmt: skip
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assertStartsWith(result.stdout, '# kubectl apply --filename=-\n')
