@@ -5,21 +5,33 @@ import json
 import os
 import pathlib
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
+import jax
 import pytest
 
 from launch import job as job_lib
 from launch import sbatch
 from launch import topology as topology_lib
+from limaml_jax import config as config_lib
+from limaml_jax import overrides
+from limaml_jax.data import dataset
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
+from tests.experiments import commands
 from tests.launch import slurm_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOB = job_lib.parse(['-m', 'experiments.train', '--data=a b'], python='py')
+_NUM_EPOCHS = 80  # Of 9 steps: 20 seconds.
 PROGRAM = ('py', '-m', 'experiments.train', '--data=a b')
 
 
@@ -146,7 +158,7 @@ class OnSlurm(absltest.TestCase):
     text = run('scontrol', 'show', 'job', self.job).stdout
     return dict(re.findall(r'(\S+?)=(\S*)', text))
 
-  def wait_until(self, condition, seconds=90):
+  def wait_until(self, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
       if time.monotonic() > deadline:
@@ -246,6 +258,96 @@ class JobTest(OnSlurm):
     self.assert_ended('COMPLETED', '0:0', restarts='1')
     self.wait_for('0.0.saved', '1.0.saved')
     self.assertIn('the time limit is near', self.told)
+
+
+@pytest.mark.slurm
+class TrainTest(OnSlurm):
+  """Of meta-training, on two nodes."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.dir = pathlib.Path(tempfile.mkdtemp())
+    cls.addClassCleanup(shutil.rmtree, cls.dir)
+    commands.write_log(cls.dir / 'raw')
+    cls.tasks = cls.dir / 'tasks'
+    result = commands.run(
+        'prepare',
+        f'--data_dir={cls.dir / "raw"}',
+        f'--output={cls.tasks}',
+        *commands.SMALL,
+    )
+    assert result.returncode == 0, result.stderr
+
+  def train(self, name):
+    self.workdir = self.dir / name
+    self.submit(
+        '-m', 'experiments.train', f'--data={self.tasks}',
+        f'--workdir={self.workdir}',
+        f'--compilation_cache={self.dir / "cache"}',
+        *commands.SMALL, f'--config.outer_loop.num_epochs={_NUM_EPOCHS}',
+    )  # fmt: skip
+
+  def losses(self):
+    path = self.workdir / 'metrics.jsonl'
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) | {'wall_s': 0} for line in lines]
+
+  def step(self):
+    """Returns the step that was reported last."""
+    return max((record['step'] for record in self.losses()), default=0)
+
+  def wait_for_step(self, step):
+    self.wait_until(lambda: self.step() >= step)
+
+  def state(self):
+    """Returns the newest checkpoint, on the one device here."""
+    info = dataset.load_info(self.tasks)
+    settings = checkpoint.read_settings(self.workdir)
+    config = overrides.override(config_lib.Config(), settings)
+    assembly = assembly_lib.assemble(config, info, mesh_rows=1)
+    abstract = assembly_lib.abstract_state(config, assembly)
+    with checkpoint.Checkpoints(self.workdir) as checkpoints:
+      return jax.device_get(checkpoints.restore_newest(abstract))
+
+  def kill_second_task(self):
+    wanted = {b'SLURM_PROCID=1', f'SLURM_JOB_ID={self.job}'.encode()}
+    for path in pathlib.Path('/proc').glob('[0-9]*'):
+      try:
+        variables = set((path / 'environ').read_bytes().split(b'\0'))
+        program = (path / 'cmdline').read_bytes()
+      except OSError:  # It has ended.
+        continue
+      if wanted <= variables and b'experiments.train' in program:
+        os.kill(int(path.name), signal.SIGKILL)
+        return
+    self.fail('there is no second task')
+
+  def test_stopped_killed_and_requeued_it_is_the_same_run(self):
+    self.train('whole')
+    self.assertEqual(self.wait_for_end()['JobState'], 'COMPLETED')
+    expected_state, expected_losses = self.state(), self.losses()
+    num_steps = self.step()
+    self.assertIn('on 2 devices', self.output.read_text())
+
+    self.train('torn')
+    self.wait_for_step(40)
+    run('scancel', '--signal=TERM', self.job)
+    self.assertEqual(self.wait_for_end()['JobState'], 'COMPLETED')
+    self.assertBetween(int(self.state().step), 40, num_steps - 1)
+
+    run('scontrol', 'requeue', self.job)
+    self.wait_for_step(self.step() + 100)
+    self.kill_second_task()
+    self.wait_until(lambda: 'starting it again' in self.output.read_text())
+    self.wait_for_step(self.step() + 60)
+    run('scontrol', 'requeue', self.job)
+    self.wait_until(lambda: self.fields()['Restarts'] == '2')
+    self.assertEqual(self.wait_for_end()['JobState'], 'COMPLETED')
+
+    chex.assert_trees_all_equal(self.state(), expected_state)
+    self.assertEqual(self.losses(), expected_losses)
+    self.assertEqual(int(expected_state.step), num_steps)
 
 
 if __name__ == '__main__':
