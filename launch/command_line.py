@@ -48,7 +48,9 @@ def run(main: Callable[[Sequence[str], Sequence[str]], int]) -> None:
 
   def checked_main(argv: Sequence[str]) -> int:
     try:
-      return main(argv[1:], program)
+      status = main(argv[1:], program)
+      sys.stdout.flush()
+      return status
     except job_lib.LaunchError as error:
       fail(str(error))
     except BrokenPipeError:  # Whoever read our output has gone.

@@ -87,7 +87,8 @@ def main():
     time.sleep(delay)
     if asked.is_ending:
       break
-  if asked.is_requeued and (status == 0 or is_again(status)):
+  is_torn = status == 0 or is_again(status)
+  if is_torn and (asked.is_requeued or is_preempted()):
     return requeue()
   return status
 
@@ -128,6 +129,17 @@ def run_step(program, asked):
 def is_again(status):
   """Returns whether a step that ended so is to be started again."""
   return status == _AGAIN or status > _SIGNALS
+
+
+def is_preempted():
+  """Returns whether SLURM is about to give the nodes to another job.
+
+  It tells the tasks by SIGTERM, and this script by nothing. If they save and
+  end in time, it takes the job to be done.
+  """
+  command = ['scontrol', 'show', 'job', os.environ['SLURM_JOB_ID']]
+  shown = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
+  return re.search(rb'\bPreemptTime=\d', shown) is not None
 
 
 def requeue():

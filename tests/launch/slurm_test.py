@@ -259,6 +259,18 @@ class JobTest(OnSlurm):
     self.wait_for('0.0.saved', '1.0.saved')
     self.assertIn('the time limit is near', self.told)
 
+  def test_preempted_by_another_job_it_saves_and_goes_on(self):
+    self.start('0.0=wait', '0.1=wait')
+    self.wait_for('0.0.waits', '1.0.waits')
+    other = run(
+        'sbatch', '--partition=urgent', '--nodes=2', '--exclusive',
+        '--output=/dev/null', '--wrap=true',
+    )  # fmt: skip
+    self.assertEqual(other.returncode, 0, other.stderr)
+    self.assert_ended('COMPLETED', '0:0', restarts='1')
+    self.wait_for('0.0.saved', '1.0.saved')
+    self.assertIn('0: attempt 1\n', self.told)
+
 
 @pytest.mark.slurm
 class TrainTest(OnSlurm):
