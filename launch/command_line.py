@@ -15,6 +15,7 @@ from absl import app
 from absl import flags
 
 from launch import job as job_lib
+from launch import messages
 
 _SUBMIT = flags.DEFINE_bool('submit', False, 'Does what is printed without it.')
 _DRY_RUN = flags.DEFINE_bool(
@@ -47,7 +48,9 @@ def run(main: Callable[[Sequence[str], Sequence[str]], int]) -> None:
 
   def checked_main(argv: Sequence[str]) -> int:
     try:
-      return main(argv[1:], program)
+      status = main(argv[1:], program)
+      sys.stdout.flush()
+      return status
     except job_lib.LaunchError as error:
       fail(str(error))
     except BrokenPipeError:  # Whoever read our output has gone.
@@ -66,30 +69,37 @@ def carry_out(commands: Sequence[job_lib.Command]) -> int:
   Raises:
     LaunchError: where a program of them is not on this machine.
   """
-  is_submitting_now = is_submitting()
-  for command in commands:
-    if not is_submitting_now:
+  if not is_submitting():
+    for command in commands:
       print(command)
-      continue
-    say(shlex.join(command.argv))
-    try:
-      status = subprocess.run(
-          command.argv,
-          env={**os.environ, **dict(command.environment)},
-          input=command.text,
-          text=True,
-          check=False,
-      ).returncode
-    except FileNotFoundError as error:
-      raise job_lib.LaunchError(
-          f'{command.argv[0]}: no such program here; without --submit, the'
-          ' command is printed, to be run elsewhere'
-      ) from error
-    if status:
+    messages.say('nothing was done; --submit does it')
+    return 0
+  for command in commands:
+    if status := act(command):
       return status
-  if not is_submitting_now:
-    say('nothing was done; --submit does it')
   return 0
+
+
+def act(command: job_lib.Command) -> int:
+  """Runs a command, and returns its status.
+
+  Raises:
+    LaunchError: where its program is not on this machine.
+  """
+  messages.say(shlex.join(command.argv))
+  try:
+    return subprocess.run(
+        command.argv,
+        env={**os.environ, **dict(command.environment)},
+        input=command.text,
+        text=True,
+        check=False,
+    ).returncode
+  except FileNotFoundError as error:
+    raise job_lib.LaunchError(
+        f'{command.argv[0]}: no such program here; without --submit, what it'
+        ' does is printed, to be run elsewhere'
+    ) from error
 
 
 def refuse_words(words: Sequence[str]) -> None:
@@ -98,11 +108,6 @@ def refuse_words(words: Sequence[str]) -> None:
     raise job_lib.LaunchError(
         f'{words[0]}: the program and its flags stand after --'
     )
-
-
-def say(message: str) -> None:
-  """Tells the user something that is not output of the program."""
-  print(f'launch: {message}', file=sys.stderr, flush=True)
 
 
 def fail(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What is launched, and where: values that every launcher plans with.
+"""What is launched: values that every launcher plans with.
 
 A launcher is `plan(topology, job)`, which returns commands or manifests and
 does nothing, and a `main` that prints them or acts on them.
@@ -41,46 +41,6 @@ class Job(NamedTuple):
   environment: tuple[tuple[str, str], ...] = ()
 
 
-class LocalTopology(NamedTuple):
-  """Processes on this machine.
-
-  Attributes:
-    num_processes: how many.
-    devices_per_process: fake CPU devices of each; 0 leaves devices to jax.
-    port: of 127.0.0.1, where the first process coordinates.
-  """
-
-  num_processes: int
-  devices_per_process: int = 1
-  port: int = 0
-
-
-class SlurmTopology(NamedTuple):
-  """Tasks of a job of SLURM.
-
-  Attributes:
-    num_nodes: machines.
-    num_tasks_per_node: processes on each.
-    num_gpus_per_node: GPUs of each, or 0.
-    num_cpus_per_task: cores of each process; None leaves them to SLURM.
-    partition: queue; None is the default one.
-    time: limit, as sbatch takes it; None is that of the partition.
-    signal_seconds: before the limit, when to save and to queue again.
-    max_restarts: of the program, in one allocation.
-    options: others, for sbatch.
-  """
-
-  num_nodes: int
-  num_tasks_per_node: int = 1
-  num_gpus_per_node: int = 0
-  num_cpus_per_task: int | None = None
-  partition: str | None = None
-  time: str | None = None
-  signal_seconds: int = 120
-  max_restarts: int = 20
-  options: tuple[str, ...] = ()
-
-
 class Command(NamedTuple):
   """A program to start: never a text for a shell.
 
@@ -95,9 +55,13 @@ class Command(NamedTuple):
   text: str = ''
 
   def __str__(self) -> str:
-    """Returns the line that one can paste into a shell."""
+    """Returns the line that one can paste into a shell.
+
+    Where it reads a text, that is what one can save: the line is a comment.
+    """
     settings = [f'{name}={value}' for name, value in self.environment]
-    return shlex.join([*(['env'] if settings else []), *settings, *self.argv])
+    line = shlex.join([*(['env'] if settings else []), *settings, *self.argv])
+    return f'# {line}\n{self.text.rstrip()}' if self.text else line
 
 
 def parse(program: Sequence[str], **fields) -> Job:

@@ -9,14 +9,16 @@ save a checkpoint and end; once more kills them.
 """
 
 from collections.abc import Sequence
-import socket
 import sys
 
 from absl import flags
 
 from launch import command_line
 from launch import job as job_lib
+from launch import messages
+from launch import processes
 from launch import supervisor
+from launch import topology as topology_lib
 
 _DEFAULTS = supervisor.Policy()
 _NUM_PROCESSES = flags.DEFINE_integer(
@@ -50,36 +52,6 @@ _MAX_DELAY_SECONDS = flags.DEFINE_float(
 )
 
 
-def plan(
-    topology: job_lib.LocalTopology, job: job_lib.Job
-) -> tuple[job_lib.Command, ...]:
-  """Returns what each process runs, in the order of their numbers."""
-  is_cluster = topology.num_processes > 1
-  environment = [*job.environment, ('PYTHONUNBUFFERED', '1')]
-  if topology.devices_per_process:
-    environment += [
-        ('JAX_PLATFORMS', 'cpu'),
-        ('JAX_NUM_CPU_DEVICES', str(topology.devices_per_process)),
-    ]
-  if is_cluster:
-    environment += [
-        ('JAX_COORDINATOR_ADDRESS', f'127.0.0.1:{topology.port}'),
-        ('JAX_NUM_PROCESSES', str(topology.num_processes)),
-    ]
-  argv = job_lib.argv(job, is_cluster=is_cluster)
-  own = [
-      ((('JAX_PROCESS_ID', str(index)),) if is_cluster else ())
-      for index in range(topology.num_processes)
-  ]
-  return tuple(job_lib.Command(argv, (*environment, *one)) for one in own)
-
-
-def free_port() -> int:
-  """Returns a port of this machine that nobody listens to."""
-  with socket.create_server(('127.0.0.1', 0)) as listener:
-    return listener.getsockname()[1]
-
-
 def main(words: Sequence[str], program: Sequence[str]) -> int:
   """Runs the program after --, or prints how."""
   command_line.refuse_words(words)
@@ -87,10 +59,10 @@ def main(words: Sequence[str], program: Sequence[str]) -> int:
 
   def make_commands():
     # A port of before may still be held by what is left of its connections.
-    topology = job_lib.LocalTopology(
-        _NUM_PROCESSES.value, _DEVICES_PER_PROCESS.value, free_port()
+    topology = topology_lib.Local(
+        _NUM_PROCESSES.value, _DEVICES_PER_PROCESS.value, processes.free_port()
     )
-    return plan(topology, job)
+    return processes.plan(topology, job)
 
   if command_line.is_submitting():
     policy = supervisor.Policy(
@@ -102,7 +74,7 @@ def main(words: Sequence[str], program: Sequence[str]) -> int:
   for command in make_commands():
     print(f'{command} &')
   print('wait')
-  command_line.say('nothing was run; --submit does it, and restarts')
+  messages.say('nothing was run; --submit does it, and restarts')
   return 0
 
 

@@ -12,14 +12,14 @@ runs is found on all nodes under the folder it is submitted from.
 """
 
 from collections.abc import Sequence
-import pathlib
-import re
 import sys
 
 from absl import flags
 
 from launch import command_line
 from launch import job as job_lib
+from launch import sbatch
+from launch import topology as topology_lib
 
 _NODES = flags.DEFINE_integer('nodes', 1, 'How many nodes.', lower_bound=1)
 _GPUS_PER_NODE = flags.DEFINE_integer(
@@ -57,51 +57,12 @@ _SBATCH = flags.DEFINE_multi_string(
     'sbatch', [], 'Option for sbatch, such as --sbatch=--account=ACCOUNT.'
 )
 
-SCRIPT = pathlib.Path(__file__).parent / 'slurm_job.py'
-# Of sbatch(1): minutes, minutes:seconds, hours:minutes:seconds, and with days.
-_LIMIT = re.compile(r'\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}')
-
-
-def plan(
-    topology: job_lib.SlurmTopology, job: job_lib.Job
-) -> tuple[job_lib.Command, ...]:
-  """Returns the command that submits the job.
-
-  Raises:
-    LaunchError: if the time limit is none.
-  """
-  if topology.time and not _LIMIT.fullmatch(topology.time):
-    raise job_lib.LaunchError(
-        f'--time={topology.time}: no time limit; give one like 4:00:00, or'
-        ' 1-12:00:00 for a day and a half'
-    )
-  options = {
-      'job-name': job.name,
-      'partition': topology.partition,
-      'nodes': topology.num_nodes,
-      'ntasks-per-node': topology.num_tasks_per_node,
-      'cpus-per-task': topology.num_cpus_per_task,
-      'gpus-per-node': topology.num_gpus_per_node or None,
-      'time': topology.time,
-      'signal': f'B:USR1@{topology.signal_seconds}',
-      'open-mode': 'append',  # A job that is queued again keeps its output.
-      'output': f'{job.name}-%j.out',
-  }
-  given = [f'--{k}={v}' for k, v in options.items() if v is not None]
-  is_cluster = topology.num_nodes * topology.num_tasks_per_node > 1
-  argv = (
-      'sbatch', '--requeue', *given, *topology.options, str(SCRIPT),
-      f'--max_restarts={topology.max_restarts}', '--',
-      *job_lib.argv(job, is_cluster=is_cluster),
-  )  # fmt: skip
-  return (job_lib.Command(argv, job.environment),)
-
 
 def main(words: Sequence[str], program: Sequence[str]) -> int:
   """Submits the program after --, or prints how."""
   command_line.refuse_words(words)
   job = job_lib.parse(program, name=_NAME.value, python=_PYTHON.value)
-  topology = job_lib.SlurmTopology(
+  topology = topology_lib.Slurm(
       num_nodes=_NODES.value,
       num_tasks_per_node=_TASKS_PER_NODE.value or _GPUS_PER_NODE.value or 1,
       num_gpus_per_node=_GPUS_PER_NODE.value,
@@ -112,7 +73,7 @@ def main(words: Sequence[str], program: Sequence[str]) -> int:
       max_restarts=_MAX_RESTARTS.value,
       options=tuple(_SBATCH.value),
   )
-  return command_line.carry_out(plan(topology, job))
+  return command_line.carry_out(sbatch.plan(topology, job))
 
 
 if __name__ == '__main__':

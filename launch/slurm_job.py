@@ -20,9 +20,8 @@ _SIGNALS = 128  # srun adds it to the number of a signal.
 _QUICK_SECONDS = 60.0
 _MAX_DELAY_SECONDS = 60.0
 # What srun says of tasks that failed; lines of the tasks start with a number.
-_EXITED = re.compile(
-    rb'srun: error: \S+: tasks? [-\d,]+: Exited with exit code (\d+)'
-)
+_FAILED = re.compile(rb'srun: error: \S+: tasks? [-\d,]+: ')
+_EXITED = re.compile(_FAILED.pattern + rb'Exited with exit code (\d+)')
 
 
 class Asked:
@@ -88,7 +87,8 @@ def main():
     time.sleep(delay)
     if asked.is_ending:
       break
-  if asked.is_requeued and (status == 0 or is_again(status)):
+  is_torn = status == 0 or is_again(status)
+  if is_torn and (asked.is_requeued or is_preempted()):
     return requeue()
   return status
 
@@ -115,11 +115,11 @@ def run_step(program, asked):
   for line in step.stderr:
     sys.stderr.buffer.write(line)
     sys.stderr.buffer.flush()
-    if line.startswith(b'srun: error: ') and b': task' in line:
-      match = _EXITED.match(line)
-      status = int(match.group(1)) if match else _SIGNALS + signal.SIGKILL
-      # 75 says of itself that it is an effect.
-      cause = status if cause in (None, _AGAIN) else cause
+    failed, exited = _FAILED.match(line), _EXITED.match(line)
+    if failed and cause is None:
+      cause = int(exited[1]) if exited else _SIGNALS + signal.SIGKILL
+    if exited and cause == _AGAIN:  # Which says of itself that it is an effect.
+      cause = int(exited[1])
   status = step.wait()
   asked.watch(False)
   status = _SIGNALS - status if status < 0 else status
@@ -129,6 +129,17 @@ def run_step(program, asked):
 def is_again(status):
   """Returns whether a step that ended so is to be started again."""
   return status == _AGAIN or status > _SIGNALS
+
+
+def is_preempted():
+  """Returns whether SLURM is about to give the nodes to another job.
+
+  It tells the tasks by SIGTERM, and this script by nothing. If they save and
+  end in time, it takes the job to be done.
+  """
+  command = ['scontrol', 'show', 'job', os.environ['SLURM_JOB_ID']]
+  shown = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout
+  return re.search(rb'\bPreemptTime=\d', shown) is not None
 
 
 def requeue():

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from typing import NamedTuple
 
 from launch import job as job_lib
-from launch.command_line import say
+from launch.messages import say
 
 _QUICK_SECONDS = 60.0  # A cluster that died earlier than this gained little.
 _TICK_SECONDS = 0.05

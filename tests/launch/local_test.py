@@ -12,8 +12,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from launch import job as job_lib
-from launch import local
+from launch import processes
 from launch import supervisor
+from launch import topology as topology_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 GRACE = ('--grace_seconds=0.5',)
@@ -39,7 +40,7 @@ def wait_until(condition, seconds=30):
 class PlanTest(absltest.TestCase):
 
   def test_each_process_is_told_its_place(self):
-    commands = local.plan(job_lib.LocalTopology(2, 4, port=1234), JOB)
+    commands = processes.plan(topology_lib.Local(2, 4, port=1234), JOB)
     argv = ('py', '-m', 'experiments.train', '--data=a b', '--multihost')
     self.assertEqual([command.argv for command in commands], [argv, argv])
     shared = {
@@ -55,7 +56,7 @@ class PlanTest(absltest.TestCase):
     )
 
   def test_one_process_is_no_cluster(self):
-    (command,) = local.plan(job_lib.LocalTopology(1, 0), JOB)
+    (command,) = processes.plan(topology_lib.Local(1, 0), JOB)
     self.assertEqual(
         command.argv, ('py', '-m', 'experiments.train', '--data=a b')
     )
@@ -211,19 +212,21 @@ class LocalTest(parameterized.TestCase):
     wait_until(lambda: not is_alive(pid), seconds=5)
 
   def test_nothing_runs_without_submit(self):
+    folder = self.folder / 'a b'
+    folder.mkdir()
     result = subprocess.run(
         [
             sys.executable, '-m', 'launch.local', '--num_processes=2', '--',
-            '-m', 'tests.launch.member', str(self.folder),
+            '-m', 'tests.launch.member', str(folder), '0.0=leave:3', '0.1=mark',
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    self.assertEmpty(list(self.folder.iterdir()))
-    # What is printed can be pasted.
+    self.assertEmpty(list(folder.iterdir()))
+    # What is printed can be pasted, and runs both at once.
     shell = ['sh', '-c', result.stdout]
-    subprocess.run(shell, cwd=ROOT, timeout=60, check=True)
-    self.assertLen(self.records(0), 1)
-    self.assertLen(self.records(1), 1)
+    subprocess.run(shell, cwd=ROOT, timeout=20, check=True)
+    for name in '01':
+      self.assertLen((folder / name).read_text().splitlines(), 1)
 
 
 class DelayTest(absltest.TestCase):

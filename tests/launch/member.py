@@ -68,6 +68,8 @@ def main() -> None:
     child = subprocess.Popen([sys.executable, '-c', code])
     (folder / f'{name}.child').write_text(str(child.pid))
     os.kill(os.getpid(), signal.SIGKILL)
+  if action == 'mark':  # For those that wait for it.
+    (folder / f'{name}.waits').touch()
   if action == 'partial':
     print('no end of line', end='')
 

@@ -48,7 +48,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1
-PreemptType=preempt/none
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
 KillWait={kill_wait}
 JobRequeue=1
@@ -132,7 +133,11 @@ def _write_config() -> None:
         f'NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1'
         f' Port={27001 + index} CPUs={os.cpu_count()} State=UNKNOWN\n'
     )
-  lines.append(f'PartitionName=cpu Nodes={",".join(_NODES)} Default=YES\n')
+  nodes = f'Nodes={",".join(_NODES)}'
+  lines.append(
+      f'PartitionName=cpu {nodes} Default=YES PriorityTier=1 GraceTime=60\n'
+      f'PartitionName=urgent {nodes} PriorityTier=2 PreemptMode=OFF\n'
+  )
   _CONFIG.parent.mkdir(parents=True, exist_ok=True)
   _CONFIG.write_text(''.join(lines))
 

@@ -5,20 +5,33 @@ import json
 import os
 import pathlib
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import chex
+import jax
 import pytest
 
 from launch import job as job_lib
-from launch import slurm
+from launch import sbatch
+from launch import topology as topology_lib
+from limaml_jax import config as config_lib
+from limaml_jax import overrides
+from limaml_jax.data import dataset
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
+from tests.experiments import commands
 from tests.launch import slurm_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOB = job_lib.parse(['-m', 'experiments.train', '--data=a b'], python='py')
+_NUM_EPOCHS = 80  # Of 9 steps: 20 seconds.
 PROGRAM = ('py', '-m', 'experiments.train', '--data=a b')
 
 
@@ -31,7 +44,7 @@ def run(*words):
 class PlanTest(parameterized.TestCase):
 
   def test_submits_the_script_with_the_program(self):
-    topology = job_lib.SlurmTopology(
+    topology = topology_lib.Slurm(
         num_nodes=2,
         num_tasks_per_node=4,
         num_gpus_per_node=4,
@@ -42,7 +55,7 @@ class PlanTest(parameterized.TestCase):
         max_restarts=3,
         options=('--account=me',),
     )
-    (command,) = slurm.plan(topology, JOB)
+    (command,) = sbatch.plan(topology, JOB)
     before, after = command.argv[: -len(PROGRAM) - 4], command.argv[-8:]
     self.assertEqual(before[0], 'sbatch')
     self.assertCountEqual(
@@ -59,7 +72,7 @@ class PlanTest(parameterized.TestCase):
     self.assertEqual(after, words)
 
   def test_one_task_is_no_cluster_and_asks_for_no_more_than_it_was_told(self):
-    (command,) = slurm.plan(job_lib.SlurmTopology(1), JOB)
+    (command,) = sbatch.plan(topology_lib.Slurm(1), JOB)
     self.assertEqual(command.argv[-len(PROGRAM) :], PROGRAM)
     options = {word.partition('=')[0] for word in command.argv[1:8]}
     for name in ('--partition', '--time', '--gpus-per-node', '--cpus-per-task'):
@@ -67,15 +80,15 @@ class PlanTest(parameterized.TestCase):
 
   @parameterized.parameters('90', '4:00:00', '1-12', '1-12:00:00')
   def test_knows_time_limits(self, time_limit):
-    topology = job_lib.SlurmTopology(1, time=time_limit)
-    (command,) = slurm.plan(topology, JOB)
+    topology = topology_lib.Slurm(1, time=time_limit)
+    (command,) = sbatch.plan(topology, JOB)
     self.assertIn(f'--time={time_limit}', command.argv)
 
   @parameterized.parameters('4h', '1:2:3:4', '-1', '1 --wrap=x')
   def test_refuses_what_is_no_time_limit(self, time_limit):
-    topology = job_lib.SlurmTopology(1, time=time_limit)
+    topology = topology_lib.Slurm(1, time=time_limit)
     with self.assertRaisesRegex(job_lib.LaunchError, 'no time limit'):
-      slurm.plan(topology, JOB)
+      sbatch.plan(topology, JOB)
 
   def test_prints_the_command_and_does_nothing(self):
     flags = ('--gpus_per_node=2', '--python=py')
@@ -91,7 +104,7 @@ class PlanTest(parameterized.TestCase):
 
   def test_the_script_stands_alone(self):
     # SLURM copies this file to a node, and nothing beside it.
-    text = slurm.SCRIPT.read_text()
+    text = sbatch.SCRIPT.read_text()
     self.assertStartsWith(text, '#!/usr/bin/env python3\n')
     nodes = list(ast.walk(ast.parse(text)))
     self.assertFalse(any(isinstance(n, ast.ImportFrom) for n in nodes))
@@ -145,7 +158,7 @@ class OnSlurm(absltest.TestCase):
     text = run('scontrol', 'show', 'job', self.job).stdout
     return dict(re.findall(r'(\S+?)=(\S*)', text))
 
-  def wait_until(self, condition, seconds=90):
+  def wait_until(self, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
       if time.monotonic() > deadline:
@@ -155,8 +168,8 @@ class OnSlurm(absltest.TestCase):
 
   def wait_for_end(self):
     """Returns the fields of the job once it will not go on."""
-    going = ('PENDING', 'RUNNING', 'COMPLETING', 'CONFIGURING', 'REQUEUED')
-    self.wait_until(lambda: self.fields()['JobState'] not in going)
+    ends = ('COMPLETED', 'FAILED', 'TIMEOUT', 'CANCELLED', 'NODE_FAIL')
+    self.wait_until(lambda: self.fields()['JobState'] in ends)
     return self.fields()
 
 
@@ -245,6 +258,108 @@ class JobTest(OnSlurm):
     self.assert_ended('COMPLETED', '0:0', restarts='1')
     self.wait_for('0.0.saved', '1.0.saved')
     self.assertIn('the time limit is near', self.told)
+
+  def test_preempted_by_another_job_it_saves_and_goes_on(self):
+    self.start('0.0=wait', '0.1=wait')
+    self.wait_for('0.0.waits', '1.0.waits')
+    other = run(
+        'sbatch', '--partition=urgent', '--nodes=2', '--exclusive',
+        '--output=/dev/null', '--wrap=true',
+    )  # fmt: skip
+    self.assertEqual(other.returncode, 0, other.stderr)
+    self.assert_ended('COMPLETED', '0:0', restarts='1')
+    self.wait_for('0.0.saved', '1.0.saved')
+    self.assertIn('0: attempt 1\n', self.told)
+
+
+@pytest.mark.slurm
+class TrainTest(OnSlurm):
+  """Of meta-training, on two nodes."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.dir = pathlib.Path(tempfile.mkdtemp())
+    cls.addClassCleanup(shutil.rmtree, cls.dir)
+    commands.write_log(cls.dir / 'raw')
+    cls.tasks = cls.dir / 'tasks'
+    result = commands.run(
+        'prepare',
+        f'--data_dir={cls.dir / "raw"}',
+        f'--output={cls.tasks}',
+        *commands.SMALL,
+    )
+    assert result.returncode == 0, result.stderr
+
+  def train(self, name):
+    self.workdir = self.dir / name
+    self.submit(
+        '-m', 'experiments.train', f'--data={self.tasks}',
+        f'--workdir={self.workdir}',
+        f'--compilation_cache={self.dir / "cache"}',
+        *commands.SMALL, f'--config.outer_loop.num_epochs={_NUM_EPOCHS}',
+    )  # fmt: skip
+
+  def losses(self):
+    path = self.workdir / 'metrics.jsonl'
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) | {'wall_s': 0} for line in lines]
+
+  def step(self):
+    """Returns the step that was reported last."""
+    return max((record['step'] for record in self.losses()), default=0)
+
+  def wait_for_step(self, step):
+    self.wait_until(lambda: self.step() >= step)
+
+  def state(self):
+    """Returns the newest checkpoint, on the one device here."""
+    info = dataset.load_info(self.tasks)
+    settings = checkpoint.read_settings(self.workdir)
+    config = overrides.override(config_lib.Config(), settings)
+    assembly = assembly_lib.assemble(config, info, mesh_rows=1)
+    abstract = assembly_lib.abstract_state(config, assembly)
+    with checkpoint.Checkpoints(self.workdir) as checkpoints:
+      return jax.device_get(checkpoints.restore_newest(abstract))
+
+  def kill_second_task(self):
+    wanted = {b'SLURM_PROCID=1', f'SLURM_JOB_ID={self.job}'.encode()}
+    for path in pathlib.Path('/proc').glob('[0-9]*'):
+      try:
+        variables = set((path / 'environ').read_bytes().split(b'\0'))
+        program = (path / 'cmdline').read_bytes()
+      except OSError:  # It has ended.
+        continue
+      if wanted <= variables and b'experiments.train' in program:
+        os.kill(int(path.name), signal.SIGKILL)
+        return
+    self.fail('there is no second task')
+
+  def test_stopped_killed_and_requeued_it_is_the_same_run(self):
+    self.train('whole')
+    self.assertEqual(self.wait_for_end()['JobState'], 'COMPLETED')
+    expected_state, expected_losses = self.state(), self.losses()
+    num_steps = self.step()
+    self.assertIn('on 2 devices', self.output.read_text())
+
+    self.train('torn')
+    self.wait_for_step(40)
+    run('scancel', '--signal=TERM', self.job)
+    self.assertEqual(self.wait_for_end()['JobState'], 'COMPLETED')
+    self.assertBetween(int(self.state().step), 40, num_steps - 1)
+
+    run('scontrol', 'requeue', self.job)
+    self.wait_for_step(self.step() + 100)
+    self.kill_second_task()
+    self.wait_until(lambda: 'starting it again' in self.output.read_text())
+    self.wait_for_step(self.step() + 60)
+    run('scontrol', 'requeue', self.job)
+    self.wait_until(lambda: self.fields()['Restarts'] == '2')
+    self.assertEqual(self.wait_for_end()['JobState'], 'COMPLETED')
+
+    chex.assert_trees_all_equal(self.state(), expected_state)
+    self.assertEqual(self.losses(), expected_losses)
+    self.assertEqual(int(expected_state.step), num_steps)
 
 
 if __name__ == '__main__':
