@@ -1,8 +1,9 @@
 """The daily job: select, adapt, write, judge, publish.
 
 Idempotent for a cutoff, and resumable: whoever is killed is run again and ends
-with the same snapshot to the bit. What is published stays until the very end. Of several processes
-the first one runs it and the others assist, to the same bits.
+with the same snapshot to the bit. What is published stays until the very end.
+Of several processes the first one runs it and the others assist, to the same
+bits.
 """
 
 import contextlib
