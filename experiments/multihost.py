@@ -22,6 +22,7 @@ from limaml_jax import errors
 flags.adopt_module_key_flags(binary)
 
 LOST = 75  # EX_TEMPFAIL of sysexits.h.
+_MOMENT_SECONDS = 5.0  # In which all read the same input, and fail of it.
 
 _MULTIHOST = flags.DEFINE_boolean(
     'multihost',
@@ -86,4 +87,6 @@ def _run(main: Callable[[], None], notes_sigterm: bool) -> None:
 def _leave(message: str, status: int) -> NoReturn:
   print(message, file=sys.stderr, flush=True)
   sys.stdout.flush()
+  if status != LOST and cluster.meet('failed', seconds=_MOMENT_SECONDS):
+    sys.exit(status)  # All failed of the same: in order.
   os._exit(status)

@@ -116,11 +116,22 @@ def wait_for_all(what: str) -> None:
     what: names this place of the program, the same in all processes.
   """
   if _place.count > 1:
-    # Only several processes need it, and it takes long to import.
-    from orbax.checkpoint import multihost
-
     # Not by the devices: their wait ends after minutes, in an error.
-    multihost.get_barrier_sync_fn()(key=what, timeout_ms=_FOREVER_MS)
+    _barrier(what, _FOREVER_MS)
+
+
+def meet(what: str, *, seconds: float) -> bool:
+  """Returns whether every process comes here within a moment.
+
+  Args:
+    what: as in `wait_for_all`.
+    seconds: to wait for the others.
+  """
+  try:
+    _barrier(what, int(seconds * 1000))
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
 
 
 def tell(word: dict[str, Any]) -> None:
@@ -159,6 +170,13 @@ def telling_errors() -> Iterator[None]:
       raise
     tell({_ERROR: str(error)})
     raise KnownError(str(error)) from error
+
+
+def _barrier(what: str, timeout_ms: int) -> None:
+  # Only several processes need it, and it takes long to import.
+  from orbax.checkpoint import multihost
+
+  multihost.get_barrier_sync_fn()(key=what, timeout_ms=timeout_ms)
 
 
 def _broadcast(message: bytes) -> bytes:
