@@ -22,6 +22,7 @@ from limaml_jax import errors
 flags.adopt_module_key_flags(binary)
 
 LOST = 75  # EX_TEMPFAIL of sysexits.h.
+_MOMENT_SECONDS = 5.0  # In which all read the same input, and fail of it.
 
 _MULTIHOST = flags.DEFINE_boolean(
     'multihost',
@@ -39,14 +40,22 @@ _PEER_TIMEOUT = flags.DEFINE_integer(
 )
 
 
-def run(main: Callable[[], None]) -> None:
-  """Parses the flags, joins the cluster if there is one, and runs `main`."""
-  binary.run(functools.partial(_run, main))
+def run(main: Callable[[], None], *, notes_sigterm: bool) -> None:
+  """Parses the flags, joins the cluster if there is one, and runs `main`.
+
+  Args:
+    main: reads the flags.
+    notes_sigterm: SIGTERM is told to all processes, and `main` sees to it;
+      otherwise it ends the one that gets it.
+  """
+  binary.run(functools.partial(_run, main, notes_sigterm))
 
 
-def _run(main: Callable[[], None]) -> None:
+def _run(main: Callable[[], None], notes_sigterm: bool) -> None:
   place = cluster.join(
-      required=_MULTIHOST.value, peer_timeout_seconds=_PEER_TIMEOUT.value
+      required=_MULTIHOST.value,
+      peer_timeout_seconds=_PEER_TIMEOUT.value,
+      notes_sigterm=notes_sigterm,
   )
   if place.count == 1:
     main()
@@ -55,6 +64,9 @@ def _run(main: Callable[[], None]) -> None:
     logging.getLogger('limaml_jax').setLevel(logging.WARNING)
   try:
     main()
+  except cluster.KnownError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(1)  # In order: all do.
   except errors.InputError as error:
     _leave(f'error: {error}', 1)
   except OSError as error:
@@ -75,4 +87,6 @@ def _run(main: Callable[[], None]) -> None:
 def _leave(message: str, status: int) -> NoReturn:
   print(message, file=sys.stderr, flush=True)
   sys.stdout.flush()
+  if status != LOST and cluster.meet('failed', seconds=_MOMENT_SECONDS):
+    sys.exit(status)  # All failed of the same: in order.
   os._exit(status)

@@ -184,7 +184,7 @@ def restore(
     data: of the encoding that the run was trained on, its contents the same or
       others.
     workdir: of the run.
-    store: address of the feature store.
+    store: address of the feature store, which is not opened yet.
     adapt: serves unadapted embeddings when False.
     dtype: that vectors are stored in.
 
@@ -192,13 +192,14 @@ def restore(
     InputError: if there is no run, or `data` is encoded otherwise.
   """
   config = checkpoint.load_config(workdir, data.info)
-  num_devices = jax.device_count()
+  num_devices = jax.local_device_count()
   chunk = -(-config.refresh.entities_per_chunk // num_devices) * num_devices
   config = overrides.override(config, {'refresh.entities_per_chunk': chunk})
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:
     params = checkpoints.restore_served(abstract).params
+  assembly, params = assembly_lib.bring_home(assembly, params)
   refresher = refresher_lib.Refresher(
       data.table,
       data.info,
@@ -239,21 +240,19 @@ def evaluate_as_served(
     on_progress: OnProgress = lambda done, total: None,
     *,
     schedule: replay.Schedule | None = None,
+    entities: np.ndarray | None = None,
 ) -> scores_lib.Scores:
-  """Replays the test events: refresh, publish, read back, score."""
+  """Replays test events, of some or all: refresh, publish, read back, score."""
   entity_type = data.info.entity_type
 
   def look_up(keys, now):
-    with lookup.Reader(
-        store,
-        entity_type,
-        fingerprint=served.refresher.fingerprint,
-    ) as reader:
+    fingerprint = served.refresher.fingerprint
+    with lookup.Reader(store, entity_type, fingerprint=fingerprint) as reader:
       found = reader.lookup(keys, now=now)
     return found.vectors, found.statuses, found.ages
 
   def refresh(cutoffs):
-    served.refresher.publish(cutoffs)
+    served.refresher.publish(cutoffs, entities)
     # Nothing reads an earlier one again, and a replay may make hundreds.
     snapshot.prune(served.refresher.store, entity_type, keep=1)
 
@@ -266,6 +265,7 @@ def evaluate_as_served(
       score=score_fn(data, served),
       max_age_seconds=served.config.refresh.max_age_hours * 3600,
       schedule=schedule,
+      entities=entities,
       on_progress=on_progress,
   )
 

@@ -6,8 +6,10 @@ r"""Refreshes the store: adapts entities to their events before a cutoff.
 
 Entities without new events since the published snapshot are carried over. The
 new snapshot is judged before it is published. Run again after whatever
-happened: the same cutoff ends in the same snapshot. Exit status: 0 published,
-or published already; 3 refused by the gate; 1 an error.
+happened: the same cutoff ends in the same snapshot. Several processes that
+share --data and --workdir divide the entities (docs/refresh.md). Exit status: 0
+published, or published already; 3 refused by the gate; 1 an error; 75 another
+process was lost: start them again.
 """
 
 import pathlib
@@ -17,16 +19,17 @@ import time
 from absl import flags
 from absl import logging
 
-from experiments import binary
+from experiments import multihost
 from experiments import pipeline
 from experiments import progress
 from experiments import times
+from limaml_jax import cluster
 from limaml_jax.refresh import gate as gate_lib
 from limaml_jax.refresh import job
 from limaml_jax.store import address
 from limaml_jax.store import vector_dtypes
 
-flags.adopt_module_key_flags(binary)
+flags.adopt_module_key_flags(multihost)
 
 _REFUSED = 3
 _DEFAULTS = gate_lib.GateConfig()
@@ -94,12 +97,28 @@ def main() -> None:
   cutoff = data.info.test_end
   if _CUTOFF.value:
     cutoff = times.parse('cutoff', _CUTOFF.value)
+  settings = job.Settings(cutoff, _FULL.value, _FORCE.value, _gate())
   served = pipeline.restore(data, workdir, store=store, dtype=_DTYPE.value)
   directory = workdir / pipeline.REFRESH_DIR / data.info.entity_type
+  if cluster.is_first():
+    result = _lead(data, served, settings, directory)
+  else:
+    result = job.assist(served.refresher, directory=directory)
+  if result is job.Result.REFUSED:
+    sys.exit(_REFUSED)
+
+
+def _lead(
+    data: pipeline.Dataset,
+    served: pipeline.Served,
+    settings: job.Settings,
+    directory: pathlib.Path,
+) -> job.Result:
+  """Runs the job, and says what came of it."""
   with progress.stages('refresh') as update:
     outcome = job.run(
         served.refresher,
-        job.Settings(cutoff, _FULL.value, _FORCE.value, _gate()),
+        settings,
         directory=directory,
         names=served.assembly.names.regular,
         score=pipeline.score_fn(data, served),
@@ -107,8 +126,7 @@ def main() -> None:
         on_progress=update,
     )
   _report(outcome, served.refresher.store.address, directory)
-  if outcome.result is job.Result.REFUSED:
-    sys.exit(_REFUSED)
+  return outcome.result
 
 
 def _gate() -> gate_lib.GateConfig:
@@ -159,4 +177,4 @@ def _report(
 
 
 if __name__ == '__main__':
-  binary.run(main)
+  multihost.run(main, notes_sigterm=False)

@@ -82,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  multihost.run(main)
+  multihost.run(main, notes_sigterm=True)

@@ -5,12 +5,17 @@ devices at once. Which cluster a process is part of is never guessed: it says so
 in variables, or SLURM or a TPU pod does.
 """
 
+from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
+import json
 import os
+from typing import Any
 from typing import NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
+import numpy as np
 
 from limaml_jax import errors
 
@@ -22,6 +27,9 @@ _JOIN_TIMEOUT_SECONDS = 300
 # What makes a task of a SLURM step, as jax reads it.
 _SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_NTASKS', 'SLURM_PROCID')
 _TPU_HOSTS = 'TPU_WORKER_HOSTNAMES'
+_FOREVER_MS = 7 * 24 * 3600 * 1000  # A peer that is lost is noticed anyway.
+_ERROR = 'error'
+_PAGE_BYTES = 4096
 
 
 class Place(NamedTuple):
@@ -39,6 +47,10 @@ class Place(NamedTuple):
 _place = Place()
 
 
+class KnownError(errors.InputError):
+  """Bad input that all processes know of: none waits for another in vain."""
+
+
 def place() -> Place:
   """Returns where this process stands; the only one until it has joined."""
   return _place
@@ -53,6 +65,7 @@ def join(
     *,
     required: bool | None,
     peer_timeout_seconds: int,
+    notes_sigterm: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> Place:
   """Joins the cluster that the environment tells of, if it tells of one.
@@ -61,6 +74,8 @@ def join(
     required: True where there must be one, False where it is left alone.
     peer_timeout_seconds: after which a silent process is given up, and with it
       the job.
+    notes_sigterm: SIGTERM to one is told to all (`preemption`) instead of
+      ending it.
     environ: variables of the process.
 
   Raises:
@@ -72,6 +87,7 @@ def join(
   arguments = find(environ)
   if arguments is None and not required:
     return _place
+  jax.config.update('jax_enable_preemption_service', notes_sigterm)
   try:
     jax.distributed.initialize(
         **(arguments or {}),
@@ -94,13 +110,83 @@ def join(
 
 
 def wait_for_all(what: str) -> None:
-  """Returns once every process of the job has come here.
+  """Returns once every process of the job has come here, however late.
 
   Args:
     what: names this place of the program, the same in all processes.
   """
   if _place.count > 1:
-    multihost_utils.sync_global_devices(what)
+    # Not by the devices: their wait ends after minutes, in an error.
+    _barrier(what, _FOREVER_MS)
+
+
+def meet(what: str, *, seconds: float) -> bool:
+  """Returns whether every process comes here within a moment.
+
+  Args:
+    what: as in `wait_for_all`.
+    seconds: to wait for the others.
+  """
+  try:
+    _barrier(what, int(seconds * 1000))
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
+
+
+def tell(word: dict[str, Any]) -> None:
+  """Tells all others, who `hear` it, once they have all come to that.
+
+  Args:
+    word: of the first process; what JSON can write.
+  """
+  if _place.count > 1:
+    _broadcast(json.dumps(word).encode())
+
+
+def hear() -> dict[str, Any]:
+  """Waits for what the first process tells, and returns it.
+
+  Raises:
+    KnownError: if that is an error of its own.
+  """
+  word = json.loads(_broadcast(b''))
+  if _ERROR in word:
+    raise KnownError(word[_ERROR])
+  return word
+
+
+@contextlib.contextmanager
+def telling_errors() -> Iterator[None]:
+  """While the first process leads and others `hear`, tells what fails.
+
+  Raises:
+    KnownError: for bad input, among several processes.
+  """
+  try:
+    yield
+  except (errors.InputError, OSError) as error:
+    if _place.count == 1:
+      raise
+    tell({_ERROR: str(error)})
+    raise KnownError(str(error)) from error
+
+
+def _barrier(what: str, timeout_ms: int) -> None:
+  # Only several processes need it, and it takes long to import.
+  from orbax.checkpoint import multihost
+
+  multihost.get_barrier_sync_fn()(key=what, timeout_ms=timeout_ms)
+
+
+def _broadcast(message: bytes) -> bytes:
+  """Returns the message of the first process, in all of them."""
+  wait_for_all('word')
+  share = multihost_utils.broadcast_one_to_all
+  size = int(share(np.int32(len(message))))
+  padded = np.zeros(-(-size // _PAGE_BYTES) * _PAGE_BYTES, np.uint8)
+  padded[: len(message)] = np.frombuffer(message, np.uint8)
+  return np.asarray(share(padded), np.uint8)[:size].tobytes()
 
 
 def find(environ: Mapping[str, str]) -> dict | None:

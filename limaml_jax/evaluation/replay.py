@@ -127,6 +127,11 @@ def test_rows(
   )
 
 
+def select(rows: TestRows, which: np.ndarray) -> TestRows:
+  """Returns the rows where a mask, [n] bool, holds, or those at indices."""
+  return TestRows(*(column[which] for column in rows))
+
+
 def unserved_scores(
     table: dataset.TaskTable, rows: TestRows, probability: np.ndarray
 ) -> scores_lib.Scores:
@@ -161,9 +166,10 @@ def replay(
     score: ScoreFn,
     max_age_seconds: int = 0,
     schedule: Schedule | None = None,
+    entities: np.ndarray | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> scores_lib.Scores:
-  """Scores all test rows as served, one refresh after another.
+  """Scores the test rows as served, one refresh after another.
 
   Rows, their order, days and support sizes are those of the protocol whatever
   the schedule, so that scores under two schedules can be paired.
@@ -178,9 +184,12 @@ def replay(
     max_age_seconds: beyond which an embedding is STALE; 0 never. Judged here,
       at the time of each row, so `lookup` must not.
     schedule: of the refreshes; that of the protocol when left out.
+    entities: whose rows are scored, [n]; everybody's when left out.
     on_progress: called after each refresh with (done, total).
   """
   rows = test_rows(table, info)
+  if entities is not None:
+    rows = select(rows, np.isin(rows.entity, entities))
   periods, cutoffs = rows.day, refreshes(table, info)
   if schedule is not None:
     periods = _periods(table, rows, schedule)
@@ -197,8 +206,7 @@ def replay(
   for period, cutoff in enumerate(cutoffs):
     refresh(cutoff)
     now = int(np.max(cutoff))
-    served = TestRows(*(column[periods == period] for column in rows))
-    parts.append(score_day(served, now))
+    parts.append(score_day(select(rows, periods == period), now))
     on_progress(period + 1, len(cutoffs))
   scores = scores_lib.concatenate(parts)
   # Where each row of `rows`, day by day, stands among the parts.

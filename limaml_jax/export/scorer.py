@@ -1,18 +1,21 @@
 """Scorer: the global block in memory, for whatever is scored by the million."""
 
-import functools
-
 import jax
 import numpy as np
 
 from limaml_jax import types
 from limaml_jax.export import program
 
-_BUCKETS = (1, 16, 256, 4096)  # Padded numbers of rows: one compilation each.
+_ROWS_AT_ONCE = 4096
 
 
 class Scorer:
-  """The global block, ready to score any number of rows."""
+  """The global block, ready to score any number of rows.
+
+  They are always padded to the same number, so that the score of a row is the
+  same to the bit, whichever rows are scored with it: products of one row are
+  summed in another order than those of many.
+  """
 
   def __init__(self, half: program.GlobalHalf):
     """Compiles nothing yet."""
@@ -37,24 +40,22 @@ class Scorer:
     names = [spec.name for spec in self._half.specs]
     rows = (embeddings, {name: features[name] for name in names})
     num_rows = next(iter(embeddings.values())).shape[0]
-    largest = _BUCKETS[-1]
     scores = [
         self._score_padded(
-            jax.tree.map(lambda x: x[i : i + largest], rows)  # noqa: B023
+            jax.tree.map(lambda x: x[i : i + _ROWS_AT_ONCE], rows)  # noqa: B023
         )
-        for i in range(0, num_rows, largest)
+        for i in range(0, num_rows, _ROWS_AT_ONCE)
     ]
     return np.concatenate(scores) if scores else np.zeros(0, np.float32)
 
   def _score_padded(self, rows) -> np.ndarray:
     num_rows = jax.tree.leaves(rows)[0].shape[0]
-    padded = next(size for size in _BUCKETS if size >= num_rows)
-    pad = functools.partial(_pad_rows, size=padded)
-    embeddings, features = jax.tree.map(pad, rows)
+    embeddings, features = jax.tree.map(_pad_rows, rows)
     scores = self._score(self._half.arrays, embeddings, features)
     return np.asarray(scores)[:num_rows]
 
 
-def _pad_rows(rows: np.ndarray, *, size: int) -> np.ndarray:
-  widths = [(0, size - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)
+def _pad_rows(rows: np.ndarray) -> np.ndarray:
+  missing = _ROWS_AT_ONCE - rows.shape[0]
+  widths = [(0, missing)] + [(0, 0)] * (rows.ndim - 1)
   return np.pad(rows, widths)

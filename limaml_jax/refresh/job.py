@@ -2,6 +2,8 @@
 
 Idempotent for a cutoff, and resumable: whoever is killed is run again and ends
 with the same snapshot to the bit. What is published stays until the very end.
+Of several processes the first one runs it and the others assist, to the same
+bits.
 """
 
 import contextlib
@@ -15,7 +17,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from limaml_jax import cluster
 from limaml_jax import errors
+from limaml_jax.refresh import crew
 from limaml_jax.refresh import evidence
 from limaml_jax.refresh import gate as gate_lib
 from limaml_jax.refresh import quality
@@ -84,9 +88,9 @@ def run(
     names: tuple[str, ...],
     score: quality.ScoreFn,
     now: int,
-    on_progress: writing.Progress = lambda stage, done, total: None,
+    on_progress: crew.Progress = lambda stage, done, total: None,
 ) -> Outcome:
-  """Refreshes the store to a cutoff.
+  """Refreshes the store to a cutoff; in the first process of a job.
 
   Args:
     refresher: the trained model, its data and its store.
@@ -101,6 +105,35 @@ def run(
     InputError: for a cutoff in the future or before that of the published
       snapshot, or whatever the store refuses. What was published stays.
   """
+  with cluster.telling_errors():
+    outcome = _run(
+        refresher, settings, directory, names, score, now, on_progress
+    )
+    crew.dismiss(outcome.result.value)
+  return outcome
+
+
+def assist(
+    refresher: refresher_lib.Refresher, *, directory: pathlib.Path
+) -> Result:
+  """Adapts a share of the entities, in every process but the first.
+
+  Args:
+    refresher: as in the first process; its store is not opened.
+    directory: the same folder as in the first process.
+
+  Returns:
+    How the refresh ended.
+
+  Raises:
+    InputError: for what this process or the first one was given.
+  """
+  return Result(crew.assist(refresher, directory / _STAGING_DIR))
+
+
+def _run(
+    refresher, settings, directory, names, score, now, on_progress
+) -> Outcome:
   cutoff = settings.cutoff
   _refuse_future(cutoff, now)
   manifest = selection.published(refresher)
@@ -187,7 +220,7 @@ def _describe(
       cutoff,
       refresher.dtype,
       jax.default_backend(),
-      jax.device_count(),
+      jax.local_device_count(),  # Whatever the number of processes.
       followed.checksum if followed else '',
   ]
   text = json.dumps(decided, sort_keys=True)

@@ -143,6 +143,7 @@ class Refresher:
   def publish(
       self,
       cutoffs: np.ndarray | int,
+      entities: np.ndarray | None = None,
       *,
       on_progress: Callable[[int, int], None] = lambda done, total: None,
   ) -> manifest_lib.Manifest:
@@ -150,12 +151,14 @@ class Refresher:
 
     Args:
       cutoffs: UTC seconds, one for all entities or one each, [entities].
+      entities: who is adapted, if not everybody.
       on_progress: called after each chunk with (entities done, all).
 
     Returns:
       The manifest of the snapshot, now the current one.
     """
-    plan = self.plan(cutoffs)
+    choose = None if entities is None else lambda watermarks: entities
+    plan = self.plan(cutoffs, choose)
     manifest = snapshot.write(
         self.store,
         self.info.entity_type,

@@ -3,24 +3,34 @@
 DIR/job.json        which refresh, and when it began
 DIR/00000012.npz    vectors of the plan's part 12, whole or not there
 
-Whoever is killed is resumed from here, by the same job alone.
+Whoever is killed is resumed from here, by the same job alone. Several processes
+that share the folder exchange their parts here.
 """
 
+from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
 import json
 import os
 import pathlib
 import shutil
+import time
+from typing import TypeVar
 import zipfile
 
 import numpy as np
 
+from limaml_jax import cluster
 from limaml_jax import errors
 from limaml_jax.refresh import generate
 from limaml_jax.store import durable
 
 _JOB_FILE = 'job.json'
+# A network file system may show a folder as it was before, for so long.
+_PATIENCE_SECONDS = 90.0
+_LOOK_SECONDS = 0.2
+_Found = TypeVar('_Found')
 _UNREADABLE = (
     OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile
 )  # fmt: skip
@@ -30,22 +40,57 @@ class Staging:
   """The chunks of one job.
 
   Attributes:
+    job: names everything that decides the vectors.
     created: when the job first began, UTC seconds.
   """
 
-  def __init__(self, directory: pathlib.Path, created: int):
+  def __init__(self, directory: pathlib.Path, job: str, created: int):
     self._directory = directory
+    self.job = job
     self.created = created
 
-  def done(self, plan: generate.Plan) -> dict[int, np.ndarray]:
-    """Returns the vectors of the parts that are finished, by number."""
+  def done(
+      self, plan: generate.Plan, among: Collection[int] | None = None
+  ) -> dict[int, np.ndarray]:
+    """Returns the vectors of the parts that are finished, by number.
+
+    Args:
+      plan: of the job.
+      among: numbers of parts that are looked for; all when left out.
+    """
     found = {}
     for number, part in enumerate(plan.parts):
+      if among is not None and number not in among:
+        continue
       with contextlib.suppress(*_UNREADABLE):
         with np.load(self._path(number), allow_pickle=False) as arrays:
-          if np.array_equal(arrays['entities'], part.entities):
+          # Who was given up for dead may still write, of another job.
+          is_ours = arrays['job'] == self.job
+          if is_ours and np.array_equal(arrays['entities'], part.entities):
             found[number] = arrays['vectors']
     return found
+
+  def collect(
+      self, plan: generate.Plan, among: Collection[int]
+  ) -> dict[int, np.ndarray]:
+    """Returns the vectors of parts that other processes have finished.
+
+    Args:
+      plan: of the job.
+      among: numbers of the parts.
+
+    Raises:
+      InputError: if they do not appear here.
+    """
+    found: dict[int, np.ndarray] = {}
+
+    def look() -> dict[int, np.ndarray] | None:
+      found.update(self.done(plan, set(among) - found.keys()))
+      return found if len(found) == len(among) else None
+
+    return _look_until(
+        look, f'{self._directory}: parts of other processes are not here'
+    )
 
   def add(self, chunk: generate.Chunk) -> None:
     """Keeps a chunk; returns once the disk has it.
@@ -54,10 +99,16 @@ class Staging:
       InputError: if the disk is full or refuses.
     """
     path = self._path(chunk.number)
-    temporary = path.with_suffix('.tmp')
+    # Not one that somebody else may be writing, on another machine.
+    temporary = path.with_suffix(f'.{cluster.place().index}.{os.getpid()}')
     try:
       with open(temporary, 'wb') as file:
-        np.savez(file, entities=chunk.entities, vectors=chunk.vectors)
+        np.savez(
+            file,
+            entities=chunk.entities,
+            vectors=chunk.vectors,
+            job=np.asarray(self.job),
+        )
         file.flush()
         os.fsync(file.fileno())
       temporary.replace(path)
@@ -100,7 +151,32 @@ def open_job(
       _clear(directory)
       created = now
       _write_job(directory, {'job': job, 'created': now})
-    yield Staging(directory, created)
+    yield Staging(directory, job, created)
+
+
+def join_job(directory: pathlib.Path, job: str) -> Staging:
+  """Opens the staging of a job that the first process has open.
+
+  Raises:
+    InputError: if it is not seen here.
+  """
+  created = _look_until(
+      lambda: _begun(directory, job),
+      f'{directory}: the job that the first process began is not here',
+  )
+  return Staging(directory, job, created)
+
+
+def _look_until(look: Callable[[], _Found | None], problem: str) -> _Found:
+  """Returns what is found first, in time; else says the problem."""
+  deadline = time.monotonic() + _PATIENCE_SECONDS
+  while (found := look()) is None:
+    if time.monotonic() > deadline:
+      raise errors.InputError(
+          f'{problem}; put --workdir on a file system that all processes share'
+      )
+    time.sleep(_LOOK_SECONDS)
+  return found
 
 
 def _begun(directory: pathlib.Path, job: str) -> int | None:

@@ -1,11 +1,11 @@
 """Writing: from a plan to a snapshot, by way of the staging."""
 
-from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from limaml_jax.refresh import crew
 from limaml_jax.refresh import generate
 from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.refresh import selection
@@ -13,9 +13,6 @@ from limaml_jax.refresh import staging as staging_lib
 from limaml_jax.store import manifest as manifest_lib
 from limaml_jax.store import record
 from limaml_jax.store import snapshot
-
-# Told the stage, and how many of how many of its steps are done.
-Progress = Callable[[str, int, int], None]
 
 _ROWS_PER_CHUNK = 65536
 
@@ -28,7 +25,7 @@ def write(
     *,
     generator: dict[str, Any],
     staging: staging_lib.Staging,
-    on_progress: Progress,
+    on_progress: crew.Progress,
 ) -> manifest_lib.Manifest:
   """Adapts the entities of a plan, and writes a snapshot.
 
@@ -44,7 +41,9 @@ def write(
   Returns:
     The manifest of the new version, which is not published yet.
   """
-  vectors = _adapt(refresher, plan, staging, on_progress)
+  vectors = crew.adapt(
+      refresher, cutoff, plan, staging=staging, on_progress=on_progress
+  )
   entities = np.concatenate(
       [part.entities for part in plan.parts] or [np.zeros(0, np.int64)]
   )
@@ -65,26 +64,12 @@ def write(
   )
 
 
-def _adapt(refresher, plan, staging, on_progress):
-  """Returns the vectors of all parts of a plan, [n, E]."""
-  done = staging.done(plan)
-  total = sum(part.entities.size for part in plan.parts)
-  num_done = sum(len(vectors) for vectors in done.values())
-  on_progress('adapt', num_done, total)
-  for chunk in refresher.generate(plan, done=set(done)):
-    staging.add(chunk)
-    done[chunk.number] = chunk.vectors
-    num_done += chunk.entities.size
-    on_progress('adapt', num_done, total)
-  return [done[number] for number in range(len(plan.parts))]
-
-
 def _chunks(
     keys: np.ndarray,
     entities: np.ndarray,
     vectors: list[np.ndarray],
     watermarks: np.ndarray,
-    on_progress: Progress,
+    on_progress: crew.Progress,
 ) -> Iterator[record.Chunk]:
   """Yields what was adapted in ascending order of keys."""
   if not entities.size:

@@ -78,6 +78,21 @@ def assemble(
   )
 
 
+def bring_home(
+    assembly: Assembly, params: types.BlockParams
+) -> tuple[Assembly, types.BlockParams]:
+  """Returns them on this process's devices, for what it computes alone.
+
+  Args:
+    assembly: of a mesh of all devices.
+    params: replicated over all devices.
+  """
+  if jax.process_count() == 1:
+    return assembly, params
+  mesh = mesh_lib.make_mesh(1, jax.local_devices())
+  return assembly._replace(mesh=mesh), mesh_lib.bring_home(params, mesh)
+
+
 def _make_objective(
     config: config_lib.Config, model: model_lib.Model
 ) -> objective_lib.ObjectiveFn | None:

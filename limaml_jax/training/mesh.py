@@ -6,6 +6,7 @@ holds one copy.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import functools
 
 import jax
@@ -23,13 +24,19 @@ ROWS = 'rows'
 AXES = (TASKS, ROWS)
 
 
-def make_mesh(mesh_rows: int) -> jax.sharding.Mesh:
-  """Returns all devices as a (tasks, rows) mesh.
+def make_mesh(
+    mesh_rows: int, devices: Sequence[jax.Device] | None = None
+) -> jax.sharding.Mesh:
+  """Returns devices as a (tasks, rows) mesh.
+
+  Args:
+    mesh_rows: devices along axis `rows`.
+    devices: all of the job when left out.
 
   Raises:
     InputError: if the devices do not divide by `mesh_rows`.
   """
-  num_devices = jax.device_count()
+  num_devices = jax.device_count() if devices is None else len(devices)
   if mesh_rows < 1 or num_devices % mesh_rows:
     raise errors.InputError(
         f'training.mesh_rows is {mesh_rows}, but there are {num_devices} '
@@ -39,6 +46,7 @@ def make_mesh(mesh_rows: int) -> jax.sharding.Mesh:
       (num_devices // mesh_rows, mesh_rows),
       (TASKS, ROWS),
       axis_types=(AxisType.Auto, AxisType.Auto),
+      devices=devices,
   )
 
 
@@ -98,6 +106,21 @@ def local_tasks(num_tasks: int, mesh: jax.sharding.Mesh) -> np.ndarray:
   for held in slices.values():
     mine[held] = True
   return np.flatnonzero(mine)
+
+
+def bring_home(
+    tree: types.Params, mesh: jax.sharding.Mesh
+) -> types.Params:
+  """Copies what every device of a job holds whole to devices of this process.
+
+  Args:
+    tree: leaves replicated over all devices.
+    mesh: of this process's devices.
+  """
+  sharding = replicated(mesh)
+  # Through the host: who has it already need not ask the others.
+  fetch = lambda x: np.asarray(x.addressable_data(0))
+  return jax.tree.map(lambda x: jax.device_put(fetch(x), sharding), tree)
 
 
 def put_by_task(tree: types.Params, mesh: jax.sharding.Mesh) -> types.Params:

@@ -12,18 +12,18 @@ from limaml_jax.export import scorer as scorer_lib
 from limaml_jax.training import assembly as assembly_lib
 from tests.training import small_run
 
-_NUM_ROWS = 5000  # More than the largest bucket.
+_NUM_ROWS = 5000  # More than are scored at once.
 
 
 @functools.cache
 def make_scorer():
   """Returns a scorer, and the scores of all rows without it."""
-  config = small_run.make_config()
+  config = small_run.make_config(model__global_block__widths=(64, 32))
   _, info = small_run.make_data()
   model = assembly_lib.assemble(config, info).model
   shapes = jax.eval_shape(model.init, jax.random.key(0))
   rng = np.random.default_rng(0)
-  normal = lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype)
+  normal = lambda x: jnp.asarray(rng.normal(0, 0.4, x.shape), x.dtype)
   params = jax.tree.map(normal, shapes)
   scorer = scorer_lib.Scorer(
       program.GlobalHalf(
@@ -76,6 +76,17 @@ class ScorerTest(parameterized.TestCase):
     )
     self.assertGreater(np.std(expected), 0.1)
     np.testing.assert_allclose(scores, expected[:num_rows], atol=1e-6)
+
+  @parameterized.parameters(1, 2, 16, 300, 4096, 4097)
+  def test_other_rows_do_not_matter_to_the_bit(self, num_rows):
+    scorer, _ = make_scorer()
+    vectors, features = make_rows()
+    everybody = scorer.score({'user': vectors}, features)
+    last = slice(_NUM_ROWS - num_rows, None)
+    scores = scorer.score(
+        {'user': vectors[last]}, {n: x[last] for n, x in features.items()}
+    )
+    np.testing.assert_array_equal(scores, everybody[last])
 
   def test_no_rows_have_no_scores(self):
     scorer, _ = make_scorer()

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import pathlib
 from unittest import mock
 
@@ -316,7 +317,7 @@ class ResumeTest(JobTest):
 
   def test_disk_that_is_full(self):
     self.kill_at('adapt', 2, self.days[5])
-    full = self.dir / 'staging' / '00000003.tmp'
+    full = self.dir / 'staging' / f'00000003.0.{os.getpid()}'
     full.symlink_to('/dev/full')
     with self.assertRaisesRegex(
         errors.InputError, '00000003.npz: .*No space left on device.*run again'
