@@ -20,8 +20,9 @@ from limaml_jax import types
 
 _MAX_DEVIATION = 5.0  # Standardized numeric values are clipped to +-5.
 _MIN_DIMENSION = 4
-# More than these are drawn without memory beyond the table.
-_MANY_ROWS = 2**20
+# A table of more rows is large: they are dealt into hands, and drawn in place.
+_MANY_ROWS = 2**16
+_NUM_HANDS = 4096
 
 
 class Placement(NamedTuple):
@@ -84,6 +85,27 @@ def make_layout(
   return layout
 
 
+def _count_rows(layout: Layout) -> dict[str, int]:
+  """Returns how many rows of each table are some feature's."""
+  counts = {}
+  for place in layout.values():
+    end = place.offset + place.num_rows
+    counts[place.table] = max(end, counts.get(place.table, 0))
+  return counts
+
+
+def _deal(rows: types.Array, num_rows: int) -> types.Array:
+  """Returns where rows lie in a table: a large one's are dealt like cards.
+
+  Vocabularies begin with what is frequent. So that no device of those that a
+  table is divided over has it all, each of _NUM_HANDS equal parts of the table
+  gets one row in turn. It is the same for any number of devices.
+  """
+  if num_rows <= _MANY_ROWS:
+    return rows
+  return rows % _NUM_HANDS * -(-num_rows // _NUM_HANDS) + rows // _NUM_HANDS
+
+
 def init_tables(
     key: jax.Array, layout: Layout, *, scale: float, rows_multiple: int = 1
 ) -> types.Tables:
@@ -98,19 +120,18 @@ def init_tables(
     scale: standard deviation.
     rows_multiple: V is rounded up to this, so that tables shard evenly.
   """
-  shapes = {}
-  for place in layout.values():
-    num_rows = place.offset + place.num_rows
-    most, _ = shapes.get(place.table, (0, 0))
-    shapes[place.table] = (max(most, num_rows), place.dimension)
+  dimensions = {place.table: place.dimension for place in layout.values()}
   tables = {}
-  for name, (num_rows, dimension) in sorted(shapes.items()):
+  for name, num_rows in sorted(_count_rows(layout).items()):
     key, table_key = jax.random.split(key)
-    shape = (-(-num_rows // rows_multiple) * rows_multiple, dimension)
-    draw = _hash_normal if num_rows > _MANY_ROWS else jax.random.normal
+    is_large = num_rows > _MANY_ROWS
+    multiple = math.lcm(rows_multiple, _NUM_HANDS if is_large else 1)
+    shape = (-(-num_rows // multiple) * multiple, dimensions[name])
+    draw = _hash_normal if is_large else jax.random.normal
     rows = scale * draw(table_key, shape)
     unknown = [p.offset for p in layout.values() if p.table == name]
-    tables[name] = rows.at[jnp.asarray(unknown)].set(0)
+    unknown = _deal(jnp.asarray(unknown), num_rows)
+    tables[name] = rows.at[unknown].set(0)
   return tables
 
 
@@ -147,7 +168,7 @@ def index(
     layout: Layout,
 ) -> IndexedFeatures:
   """Names the table rows of raw features; any leading axes, numpy or jax."""
-  slots, numeric = {}, []
+  slots, numeric, num_rows = {}, [], _count_rows(layout)
   for spec in specs:
     value = features[spec.name]
     if spec.kind == 'numeric':
@@ -156,7 +177,8 @@ def index(
       numeric.append(jnp.clip(standardized, -_MAX_DEVIATION, _MAX_DEVIATION))
       continue
     place = layout[spec.name]
-    ids = jnp.where(value < 0, -1, value + place.offset)
+    rows = _deal(value + place.offset, num_rows[place.table])
+    ids = jnp.where(value < 0, -1, rows)
     ids = ids if spec.kind == 'multi_hot' else ids[..., None]
     slots.setdefault(place.table, []).append(ids)
   ids = {table: jnp.concatenate(parts, -1) for table, parts in slots.items()}

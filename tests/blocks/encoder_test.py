@@ -170,6 +170,25 @@ class LayoutTest(parameterized.TestCase):
     )
     chex.assert_shape(tables['dimension_4'], (12, 4))
 
+  def test_many_rows_are_dealt_to_all_parts_in_turn(self):
+    num_rows = 2**16 + 9
+    spec = types.FeatureSpec('key', 'categorical', 'item', 'global', num_rows)
+    layout = encoder.make_layout([spec], max_dimension=4, dimensions={})
+    size = len(
+        encoder.init_tables(jax.random.key(0), layout, scale=1.0)['dimension_4']
+    )
+    keys = np.arange(-1, num_rows)
+    indexed = encoder.index({'key': keys}, specs=[spec], layout=layout)
+    missing, *rows = np.asarray(indexed.ids['dimension_4'])[:, 0]
+    self.assertEqual(missing, -1)
+    self.assertLen(set(rows), num_rows)
+    self.assertBetween(min(rows), 0, size - 1)
+    self.assertBetween(max(rows), 0, size - 1)
+    for parts in (2, 8, 4096):
+      # As many of the most frequent ones in each.
+      counts = np.bincount(np.asarray(rows[:8192]) // (size // parts))
+      np.testing.assert_array_equal(counts, [8192 // parts] * parts)
+
   def test_many_rows_are_normal_and_the_same_however_they_are_divided(self):
     spec = types.FeatureSpec('key', 'categorical', 'item', 'global', 2**20 + 3)
     layout = encoder.make_layout([spec], max_dimension=4, dimensions={})
@@ -179,7 +198,7 @@ class LayoutTest(parameterized.TestCase):
         )['dimension_4']
     )
     rows = make(0, 1)
-    np.testing.assert_array_equal(make(0, 8)[: len(rows)], rows)
+    np.testing.assert_array_equal(make(0, 3)[: len(rows)], rows)
     np.testing.assert_array_equal(rows[0], 0)
     self.assertAlmostEqual(rows.mean(), 0, delta=0.001)
     self.assertAlmostEqual(rows.std(), 0.5, delta=0.001)
