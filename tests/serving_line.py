@@ -38,7 +38,7 @@ class ServingLine(NamedTuple):
   def score(self, vectors: np.ndarray, features: types.Features) -> np.ndarray:
     return self.scorer.score({self.info.entity_type: vectors}, features)
 
-  def replay(self) -> scores.Scores:
+  def replay(self, entities: np.ndarray | None = None) -> scores.Scores:
     def look_up(keys, now):
       found = self.look_up(keys, now)
       return found.vectors, found.statuses, found.ages
@@ -47,9 +47,10 @@ class ServingLine(NamedTuple):
         self.table,
         self.info,
         names=self.assembly.names.regular,
-        refresh=self.refresher.publish,
+        refresh=lambda cutoffs: self.refresher.publish(cutoffs, entities),
         lookup=look_up,
         score=self.score,
+        entities=entities,
     )
 
 

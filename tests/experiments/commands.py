@@ -22,8 +22,22 @@ SMALL = tuple(f'--config.{name}={x}' for name, x in SMALL_SETTINGS.items())
 
 def run(verb: str, *flags: str) -> subprocess.CompletedProcess[str]:
   """Runs `python -m experiments.VERB FLAGS` and returns what it printed."""
+  return _run(f'experiments.{verb}', *flags)
+
+
+def run_by_two(verb: str, *flags: str) -> subprocess.CompletedProcess[str]:
+  """Runs it as two processes; each line printed begins with [0] or [1]."""
+  launcher = ('launch.local', '--num_processes=2', '--submit', '--')
+  result = _run(*launcher, '-m', f'experiments.{verb}', *flags)
+  lines = result.stdout.splitlines(keepends=True)
+  # The library of the collectives says that it is there.
+  result.stdout = ''.join(line for line in lines if '[Gloo]' not in line)
+  return result
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
   return subprocess.run(
-      [sys.executable, '-m', f'experiments.{verb}', *flags],
+      [sys.executable, '-m', *words],
       cwd=ROOT,
       capture_output=True,
       text=True,

@@ -76,6 +76,48 @@ class RefreshTest(absltest.TestCase):
     self.assertIn('deleted 1', self.look_after('prune', '--keep=1').stdout)
     self.assertIn('00000002: 40', self.look_after('verify').stdout)
 
+  def test_two_processes_are_refused_alike(self):
+    self.refresh('--cutoff=1997-11-20T12:00:00+00:00')
+    refused = commands.run_by_two(
+        'refresh', *self.given, self.store, '--max_drift=0'
+    )
+    self.assertEqual(refused.returncode, 3, refused.stderr[-3000:])
+    for index in range(2):
+      self.assertIn(f'process {index} ended with status 3', refused.stderr)
+    self.assertIn('[0] gate: FAIL drift of all', refused.stdout)
+    self.assertNotIn('[1]', refused.stdout)
+    listed = self.look_after('list').stdout
+    self.assertRegex(listed, '00000001.*CURRENT')
+    self.assertRegex(listed, '00000002.*not published')
+
+  def test_two_processes_fail_of_the_same_in_a_line_each(self):
+    failed = commands.run_by_two('evaluate', '--data=nowhere', self.given[1])
+    self.assertEqual(failed.returncode, 1)
+    lines = [
+        line for line in failed.stderr.splitlines() if line.startswith('[')
+    ]
+    self.assertLen(lines, 2, failed.stderr)
+    for line in lines:
+      self.assertIn('error: nowhere/dataset.json: not found', line)
+
+  def test_two_processes_evaluate_as_one(self):
+    def evaluate(run):
+      result = run('evaluate', *self.given)
+      self.assertEqual(result.returncode, 0, result.stderr[-3000:])
+      paths = [
+          self.run_dir / name for name in ('evaluation.json', 'scores.parquet')
+      ]
+      contents = [path.read_bytes() for path in paths]
+      for path in paths:
+        path.unlink()
+      return result.stdout, contents
+
+    printed, alone = evaluate(commands.run)
+    printed_by_two, together = evaluate(commands.run_by_two)
+    self.assertEqual(together, alone)
+    self.assertEqual(printed_by_two.replace('[0] ', ''), printed)
+    self.assertEmpty(list((self.run_dir / 'replay_store').glob('*.parquet')))
+
   def test_what_cannot_be_is_one_line(self):
     cases = (
         (self.refresh, '--cutoff=2999-01-01T00:00:00+00:00', 'ahead of the'),
