@@ -118,8 +118,6 @@ def run_step(program, asked):
     failed, exited = _FAILED.match(line), _EXITED.match(line)
     if failed and cause is None:
       cause = int(exited[1]) if exited else _SIGNALS + signal.SIGKILL
-    if exited and cause == _AGAIN:  # Which says of itself that it is an effect.
-      cause = int(exited[1])
   status = step.wait()
   asked.watch(False)
   status = _SIGNALS - status if status < 0 else status

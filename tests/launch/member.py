@@ -27,7 +27,7 @@ def _wait(folder, name):
 
   signal.signal(signal.SIGTERM, save)
   (folder / f'{name}.waits').touch()
-  time.sleep(60)
+  time.sleep(600)
 
 
 def _has(folder, pattern):
@@ -62,9 +62,9 @@ def main() -> None:
   if action == 'deaf':
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (folder / f'{name}.waits').touch()
-    time.sleep(60)
+    time.sleep(600)
   if action == 'parent':  # Of a process that would outlive it.
-    code = 'import time; time.sleep(60)'
+    code = 'import time; time.sleep(600)'
     child = subprocess.Popen([sys.executable, '-c', code])
     (folder / f'{name}.child').write_text(str(child.pid))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -167,7 +167,7 @@ def _wait_for_nodes() -> str:
   deadline = time.monotonic() + _SECONDS
   while time.monotonic() < deadline:
     states = subprocess.run(
-        ['sinfo', '--noheader', '--Node', '--format=%N %T'],
+        ['sinfo', '--noheader', '--Node', '--partition=cpu', '--format=%N %T'],
         capture_output=True, text=True, check=False,
     ).stdout.split()  # fmt: skip
     if len(states) == 2 * len(_NODES) and not any('*' in s for s in states):
