@@ -24,7 +24,7 @@ from limaml_jax import errors
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.export import calibration as calibration_lib
-from limaml_jax.training import checkpoint
+from limaml_jax.training import run_config
 
 flags.adopt_module_key_flags(binary)
 
@@ -71,7 +71,7 @@ def main() -> None:
 
 def _check_twin(twin: pathlib.Path, workdir: pathlib.Path) -> None:
   """Raises InputError unless both are runs of the same settings."""
-  one, other = checkpoint.read_settings(twin), checkpoint.read_settings(workdir)
+  one, other = run_config.read_settings(twin), run_config.read_settings(workdir)
   differing = [
       name
       for name in sorted(one.keys() | other.keys())

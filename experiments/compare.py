@@ -31,7 +31,7 @@ from limaml_jax.evaluation import report
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import summary as summary_lib
 from limaml_jax.evaluation import tables
-from limaml_jax.training import checkpoint
+from limaml_jax.training import run_config
 from limaml_jax.training import writers
 
 flags.adopt_module_key_flags(binary)
@@ -127,7 +127,7 @@ def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
   """Trains a variant where it is not yet trained, and evaluates it."""
   config = pipeline.with_seed(config_flag.resolve(name), seed)
   run_dir = _run_dir(workdir, name, seed)
-  checkpoint.settle_config(run_dir, config, data.info)
+  run_config.settle(run_dir, config, data.info)
   if not _scores_path(run_dir, name).exists():
     with (
         clock.stage(f'train {name}', f'seed {seed}'),

@@ -1,15 +1,17 @@
 """What binaries share that run on one process or on several of a cluster.
 
 A process that ends where others wait for it must not wait for them in turn: it
-leaves at once, and they notice. Its exit status tells a launcher whether to
-start the job again: 75 is a peer that was lost, 1 is for good.
+leaves within a moment, and they notice. Its exit status tells a launcher
+whether to start the job again: 75 is a peer that was lost, 1 is for good.
 """
 
 from collections.abc import Callable
 import functools
 import logging
 import os
+import signal
 import sys
+import traceback
 from typing import NoReturn
 
 from absl import flags
@@ -21,6 +23,8 @@ from limaml_jax import errors
 
 flags.adopt_module_key_flags(binary)
 
+# Of errors that jax raises of a program, not of its peers.
+_OWN_FAULTS = ('RESOURCE_EXHAUSTED', 'INVALID_ARGUMENT', 'UNIMPLEMENTED')
 LOST = 75  # EX_TEMPFAIL of sysexits.h.
 _MOMENT_SECONDS = 5.0  # In which all read the same input, and fail of it.
 
@@ -38,6 +42,12 @@ _PEER_TIMEOUT = flags.DEFINE_integer(
     'launcher can start it again.',
     lower_bound=1,
 )
+_JOIN_TIMEOUT = flags.DEFINE_integer(
+    'join_timeout_seconds',
+    300,
+    'For the other processes to start.',
+    lower_bound=1,
+)
 
 
 def run(main: Callable[[], None], *, notes_sigterm: bool) -> None:
@@ -52,11 +62,17 @@ def run(main: Callable[[], None], *, notes_sigterm: bool) -> None:
 
 
 def _run(main: Callable[[], None], notes_sigterm: bool) -> None:
-  place = cluster.join(
-      required=_MULTIHOST.value,
-      peer_timeout_seconds=_PEER_TIMEOUT.value,
-      notes_sigterm=notes_sigterm,
-  )
+  if os.getpid() == 1:  # Of a container: SIGTERM would do nothing.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+  try:
+    place = cluster.join(
+        required=_MULTIHOST.value,
+        peer_timeout_seconds=_PEER_TIMEOUT.value,
+        join_timeout_seconds=_JOIN_TIMEOUT.value,
+        notes_sigterm=notes_sigterm,
+    )
+  except cluster.LostError as error:
+    _leave(f'error: the other processes {error}', LOST)
   if place.count == 1:
     main()
     return
@@ -71,17 +87,21 @@ def _run(main: Callable[[], None], notes_sigterm: bool) -> None:
     _leave(f'error: {error}', 1)
   except OSError as error:
     if error.filename is None:
-      raise
+      _leave(traceback.format_exc(), 1)
     _leave(
         f'error: {error.filename}: {error.strerror}; choose another path', 1
     )
   except jax.errors.JaxRuntimeError as error:
     reason = str(error).strip().splitlines()[0][:200]
+    if reason.startswith(_OWN_FAULTS):
+      _leave(traceback.format_exc(), 1)
     _leave(
         f'error: process {place.index} of {place.count} lost the others'
         f' ({reason}); start all of them again, they resume',
         LOST,
     )
+  except Exception:  # A bug: the others are not to wait for this process.
+    _leave(traceback.format_exc(), 1)
 
 
 def _leave(message: str, status: int) -> NoReturn:

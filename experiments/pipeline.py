@@ -31,6 +31,7 @@ from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import loop
 from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import run_config
 from limaml_jax.training import state as state_lib
 
 SCHEMAS = pathlib.Path(__file__).parent / 'schemas'
@@ -144,6 +145,7 @@ def train(
   state = loop.train(config, data.table, data.info, workdir, **options)
   if cluster.is_first():
     dataset.copy_encoding(data.directory, workdir / ENCODING_DIR)
+  cluster.wait_for_all('trained')
   return state
 
 
@@ -191,14 +193,14 @@ def restore(
   Raises:
     InputError: if there is no run, or `data` is encoded otherwise.
   """
-  config = checkpoint.load_config(workdir, data.info)
+  config = run_config.load(workdir, data.info)
   num_devices = jax.local_device_count()
   chunk = -(-config.refresh.entities_per_chunk // num_devices) * num_devices
   config = overrides.override(config, {'refresh.entities_per_chunk': chunk})
   assembly = assembly_lib.assemble(config, data.info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
   with checkpoint.Checkpoints(workdir) as checkpoints:
-    params = checkpoints.restore_served(abstract).params
+    params = checkpoints.restore_params(abstract.params)
   assembly, params = assembly_lib.bring_home(assembly, params)
   refresher = refresher_lib.Refresher(
       data.table,

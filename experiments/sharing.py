@@ -5,19 +5,14 @@ WORKDIR/replay_store/scores.1_of_2.parquet   its rows, until they are merged
 """
 
 import pathlib
-import time
 
 import numpy as np
 
 from experiments import pipeline
 from limaml_jax import cluster
-from limaml_jax import errors
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.evaluation import shares
-
-# A network file system may show a folder as it was before, for so long.
-_PATIENCE_SECONDS = 90.0
 
 
 def score_share(
@@ -39,6 +34,7 @@ def score_share(
   """
   place = cluster.place()
   part = _part(run_dir, path, place.index)
+  part.unlink(missing_ok=True)  # Of an evaluation that was killed.
   store = part.with_suffix('')
   owner = shares.owners(data.table, place.count)
   served = pipeline.restore(data, run_dir, store=store, adapt=adapt)
@@ -82,12 +78,7 @@ def _part(
 
 
 def _read(part: pathlib.Path) -> scores_lib.Scores:
-  deadline = time.monotonic() + _PATIENCE_SECONDS
-  while not part.exists():
-    if time.monotonic() > deadline:
-      raise errors.InputError(
-          f'{part}: another process wrote it, and it is not here; put --workdir'
-          ' on a file system that all processes share'
-      )
-    time.sleep(0.2)
-  return scores_lib.read(part)
+  return cluster.look_until(
+      lambda: scores_lib.read(part) if part.exists() else None,
+      f'{part}: another process wrote it, and it is not here',
+  )

@@ -5,13 +5,16 @@ devices at once. Which cluster a process is part of is never guessed: it says so
 in variables, or SLURM or a TPU pod does.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import json
 import os
+import time
 from typing import Any
 from typing import NamedTuple
+from typing import TypeVar
 
 import jax
 from jax.experimental import multihost_utils
@@ -23,13 +26,18 @@ ADDRESS = 'JAX_COORDINATOR_ADDRESS'
 NUM_PROCESSES = 'JAX_NUM_PROCESSES'
 PROCESS_ID = 'JAX_PROCESS_ID'
 VARIABLES = (ADDRESS, NUM_PROCESSES, PROCESS_ID)
-_JOIN_TIMEOUT_SECONDS = 300
+# A network file system may show a folder as it was before, for so long.
+_PATIENCE_SECONDS = 90.0
+_LOOK_SECONDS = 0.2
 # What makes a task of a SLURM step, as jax reads it.
 _SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_NTASKS', 'SLURM_PROCID')
 _TPU_HOSTS = 'TPU_WORKER_HOSTNAMES'
+_TPU_SLICES = 'MEGASCALE_NUM_SLICES'
 _FOREVER_MS = 7 * 24 * 3600 * 1000  # A peer that is lost is noticed anyway.
 _ERROR = 'error'
 _PAGE_BYTES = 4096
+
+_Found = TypeVar('_Found')
 
 
 class Place(NamedTuple):
@@ -51,6 +59,10 @@ class KnownError(errors.InputError):
   """Bad input that all processes know of: none waits for another in vain."""
 
 
+class LostError(Exception):
+  """The others are not there, or not any more; started again, all may be."""
+
+
 def place() -> Place:
   """Returns where this process stands; the only one until it has joined."""
   return _place
@@ -65,6 +77,7 @@ def join(
     *,
     required: bool | None,
     peer_timeout_seconds: int,
+    join_timeout_seconds: int = 300,
     notes_sigterm: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> Place:
@@ -74,12 +87,14 @@ def join(
     required: True where there must be one, False where it is left alone.
     peer_timeout_seconds: after which a silent process is given up, and with it
       the job.
+    join_timeout_seconds: for the others to start.
     notes_sigterm: SIGTERM to one is told to all (`preemption`) instead of
       ending it.
     environ: variables of the process.
 
   Raises:
-    InputError: if none is found that is required, or it cannot be joined.
+    InputError: if none is found that is required.
+    LostError: if the others are not met in time.
   """
   global _place
   if required is False:
@@ -91,7 +106,7 @@ def join(
   try:
     jax.distributed.initialize(
         **(arguments or {}),
-        initialization_timeout=_JOIN_TIMEOUT_SECONDS,
+        initialization_timeout=join_timeout_seconds,
         heartbeat_timeout_seconds=peer_timeout_seconds,
         shutdown_timeout_seconds=peer_timeout_seconds,
     )
@@ -102,9 +117,7 @@ def join(
     ) from error
   except RuntimeError as error:
     reason = str(error).strip().splitlines()[0]
-    raise errors.InputError(
-        f'--multihost: the other processes were not met: {reason[:200]}'
-    ) from error
+    raise LostError(f'were not met: {reason[:200]}') from error
   _place = Place(jax.process_index(), jax.process_count())
   return _place
 
@@ -132,6 +145,26 @@ def meet(what: str, *, seconds: float) -> bool:
   except jax.errors.JaxRuntimeError:
     return False
   return True
+
+
+def look_until(look: Callable[[], _Found | None], problem: str) -> _Found:
+  """Returns what `look` finds of what another process has written.
+
+  Args:
+    look: returns None where there is nothing yet.
+    problem: what to say if it does not appear.
+
+  Raises:
+    InputError: if it does not.
+  """
+  deadline = time.monotonic() + _PATIENCE_SECONDS
+  while (found := look()) is None:
+    if time.monotonic() > deadline:
+      raise errors.InputError(
+          f'{problem}; put --workdir on a file system that all processes share'
+      )
+    time.sleep(_LOOK_SECONDS)
+  return found
 
 
 def tell(word: dict[str, Any]) -> None:
@@ -208,7 +241,7 @@ def find(environ: Mapping[str, str]) -> dict | None:
       name in environ for name in _SLURM
   ):
     return {}
-  if ',' in environ.get(_TPU_HOSTS, ''):
+  if ',' in environ.get(_TPU_HOSTS, '') or _int(environ, _TPU_SLICES, 1) > 1:
     return {}
   if given:
     missing = ', '.join(sorted(set(VARIABLES) - set(given)))

@@ -15,10 +15,15 @@ from typing import NamedTuple
 
 from absl import flags
 
+from limaml_jax import errors
 from limaml_jax.training import row_exchange
 
+_MESH_ROWS = (1, 8, 64, 256, 1024)
 _DEVICES = flags.DEFINE_list(
-    'devices', ['1', '8', '64', '256', '1024'], 'Numbers of devices.'
+    'devices', ['8', '64', '256', '1024'], 'Numbers of devices.'
+)
+_ROWS = flags.DEFINE_integer(
+    'scaling_rows', 100_000_000, 'Rows of the table.', lower_bound=1
 )
 _TASKS = flags.DEFINE_integer(
     'scaling_tasks', 256, 'Tasks in a step, of each device.', lower_bound=1
@@ -41,6 +46,12 @@ _GIGABYTES_PER_S = flags.DEFINE_float(
 _LATENCY_US = flags.DEFINE_float(
     'latency_us', 10.0, 'Of each stage of a collective.', lower_bound=0
 )
+_MESSAGE_US = flags.DEFINE_float(
+    'message_us',
+    0.5,
+    'Of each message where every device sends one to every other.',
+    lower_bound=0,
+)
 
 
 class Step(NamedTuple):
@@ -50,12 +61,14 @@ class Step(NamedTuple):
     tasks: of each device.
     slots: reads of table rows, of each task: support and query rows, times the
       categorical features that share a table.
+    rows: of the table.
     dimension: of a table row.
     dense_bytes: of dense parameters.
   """
 
   tasks: int
   slots: int
+  rows: int
   dimension: int
   dense_bytes: int
 
@@ -67,13 +80,15 @@ class Traffic(NamedTuple):
     dense: the sum of the dense gradient.
     fetched: asking for rows, and answering.
     delivered: gradients of rows, to those who own them.
-    collectives: how many there are, one after another.
+    stages: of collectives that go round, one after another.
+    messages: of those where every device sends one to every other.
   """
 
   dense: int
   fetched: int
   delivered: int
-  collectives: int
+  stages: float
+  messages: int
 
   @property
   def total(self) -> int:
@@ -89,17 +104,21 @@ def predict(step: Step, axes: row_exchange.Axes) -> Traffic:
     axes: numbers of devices.
   """
   if axes.size == 1:
-    return Traffic(0, 0, 0, 0)
+    return Traffic(0, 0, 0, 0, 0)
+  stage = math.log2(axes.size)
   slots = step.tasks * step.slots
   of_row = 4 * (1 + step.dimension)  # Its number, and its values or gradient.
   dense = 2 * step.dense_bytes * (axes.size - 1) // axes.size
   if axes.rows == 1:
-    return Traffic(dense, 0, slots * of_row * (axes.tasks - 1), 3)
-  message = row_exchange.room(slots, axes) * axes.rows * of_row
-  swapped = message * (axes.rows - 1) // axes.rows
-  copies = message * (axes.tasks - 1)
-  collectives = 8 + 2 * (axes.tasks > 1)
-  return Traffic(dense, swapped, swapped + copies, collectives)
+    delivered = slots * of_row * (axes.tasks - 1)
+    return Traffic(dense, 0, delivered, 3 * stage, 0)
+  block_rows = -(-step.rows // axes.rows)
+  room = row_exchange.room(slots, block_rows, axes)
+  swapped = room * of_row * (axes.rows - 1)
+  copies = room * axes.rows * of_row * (axes.tasks - 1)
+  stages = 4 * stage + 2 * math.log2(axes.tasks)
+  messages = 4 * (axes.rows - 1)
+  return Traffic(dense, swapped, swapped + copies, stages, messages)
 
 
 def predict_from_compiler(step: Step, axes: row_exchange.Axes) -> int:
@@ -121,20 +140,31 @@ def predict_from_compiler(step: Step, axes: row_exchange.Axes) -> int:
 def main() -> None:
   """Prints a line for each number of devices and division of them."""
   step = Step(
-      _TASKS.value, _SLOTS.value, _DIMENSION.value, _DENSE_BYTES.value
+      _TASKS.value,
+      _SLOTS.value,
+      _ROWS.value,
+      _DIMENSION.value,
+      _DENSE_BYTES.value,
   )
-  for text in _DEVICES.value:
-    devices = int(text)
-    for rows in sorted({1, min(8, devices), devices}):
+  for devices in _numbers_of_devices():
+    for rows in (n for n in _MESH_ROWS if devices % n == 0):
       axes = row_exchange.Axes(devices // rows, rows)
       print(json.dumps(_record(step, axes)), flush=True)
+
+
+def _numbers_of_devices() -> list[int]:
+  for text in _DEVICES.value:
+    if not text.isdecimal() or int(text) < 1:
+      raise errors.InputError(
+          f'--devices={",".join(_DEVICES.value)}: must be whole numbers above 0'
+      )
+  return [int(text) for text in _DEVICES.value]
 
 
 def _record(step: Step, axes: row_exchange.Axes) -> dict:
   traffic = predict(step, axes)
   naive = predict_from_compiler(step, axes)
-  stages = traffic.collectives * math.log2(axes.size)
-  time_ms = _time_ms(traffic.total, stages)
+  time_ms = _time_ms(traffic.total, traffic.stages, traffic.messages)
   return {
       'devices': axes.size,
       'mesh': list(axes),
@@ -144,11 +174,12 @@ def _record(step: Step, axes: row_exchange.Axes) -> dict:
       'efficiency': round(_STEP_MS.value / time_ms, 3),
       'compiler_sent_bytes': naive,
       'compiler_efficiency': round(
-          _STEP_MS.value / _time_ms(naive, stages), 3
+          _STEP_MS.value / _time_ms(naive, 4 * math.log2(axes.size), 0), 3
       ),
   }
 
 
-def _time_ms(sent_bytes: int, stages: float) -> float:
+def _time_ms(sent_bytes: int, stages: float, messages: int) -> float:
   sending = sent_bytes / (_GIGABYTES_PER_S.value * 1e6)
-  return _STEP_MS.value + sending + stages * _LATENCY_US.value / 1e3
+  waiting = stages * _LATENCY_US.value + messages * _MESSAGE_US.value
+  return _STEP_MS.value + sending + waiting / 1e3

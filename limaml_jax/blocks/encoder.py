@@ -21,7 +21,7 @@ from limaml_jax import types
 _MAX_DEVIATION = 5.0  # Standardized numeric values are clipped to +-5.
 _MIN_DIMENSION = 4
 # A table of more rows is large: they are dealt into hands, and drawn in place.
-_MANY_ROWS = 2**16
+MANY_ROWS = 2**16
 _NUM_HANDS = 4096
 
 
@@ -101,7 +101,7 @@ def _deal(rows: types.Array, num_rows: int) -> types.Array:
   table is divided over has it all, each of _NUM_HANDS equal parts of the table
   gets one row in turn. It is the same for any number of devices.
   """
-  if num_rows <= _MANY_ROWS:
+  if num_rows <= MANY_ROWS:
     return rows
   return rows % _NUM_HANDS * -(-num_rows // _NUM_HANDS) + rows // _NUM_HANDS
 
@@ -124,7 +124,7 @@ def init_tables(
   tables = {}
   for name, num_rows in sorted(_count_rows(layout).items()):
     key, table_key = jax.random.split(key)
-    is_large = num_rows > _MANY_ROWS
+    is_large = num_rows > MANY_ROWS
     multiple = math.lcm(rows_multiple, _NUM_HANDS if is_large else 1)
     shape = (-(-num_rows // multiple) * multiple, dimensions[name])
     draw = _hash_normal if is_large else jax.random.normal

@@ -7,7 +7,6 @@ Whoever is killed is resumed from here, by the same job alone. Several processes
 that share the folder exchange their parts here.
 """
 
-from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
@@ -15,8 +14,6 @@ import json
 import os
 import pathlib
 import shutil
-import time
-from typing import TypeVar
 import zipfile
 
 import numpy as np
@@ -27,10 +24,6 @@ from limaml_jax.refresh import generate
 from limaml_jax.store import durable
 
 _JOB_FILE = 'job.json'
-# A network file system may show a folder as it was before, for so long.
-_PATIENCE_SECONDS = 90.0
-_LOOK_SECONDS = 0.2
-_Found = TypeVar('_Found')
 _UNREADABLE = (
     OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile
 )  # fmt: skip
@@ -88,7 +81,7 @@ class Staging:
       found.update(self.done(plan, set(among) - found.keys()))
       return found if len(found) == len(among) else None
 
-    return _look_until(
+    return cluster.look_until(
         look, f'{self._directory}: parts of other processes are not here'
     )
 
@@ -160,23 +153,11 @@ def join_job(directory: pathlib.Path, job: str) -> Staging:
   Raises:
     InputError: if it is not seen here.
   """
-  created = _look_until(
+  created = cluster.look_until(
       lambda: _begun(directory, job),
       f'{directory}: the job that the first process began is not here',
   )
   return Staging(directory, job, created)
-
-
-def _look_until(look: Callable[[], _Found | None], problem: str) -> _Found:
-  """Returns what is found first, in time; else says the problem."""
-  deadline = time.monotonic() + _PATIENCE_SECONDS
-  while (found := look()) is None:
-    if time.monotonic() > deadline:
-      raise errors.InputError(
-          f'{problem}; put --workdir on a file system that all processes share'
-      )
-    time.sleep(_LOOK_SECONDS)
-  return found
 
 
 def _begun(directory: pathlib.Path, job: str) -> int | None:
@@ -207,4 +188,4 @@ def _clear(directory: pathlib.Path) -> None:
     if path.is_dir():
       shutil.rmtree(path)
     else:
-      path.unlink()
+      path.unlink(missing_ok=True)

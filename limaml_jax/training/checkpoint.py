@@ -1,142 +1,27 @@
 """Checkpoints of meta-training: the state; its step is the reader's position.
 
-WORKDIR/config.json      what the run was asked to do, and with which data
 WORKDIR/checkpoints/N/   after N outer steps (Orbax)
 """
 
 import contextlib
-import json
 import pathlib
+from typing import Any
 
 from etils import epath
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from limaml_jax import config as config_lib
+from limaml_jax import cluster
 from limaml_jax import errors
-from limaml_jax import overrides
-from limaml_jax.data import dataset
+from limaml_jax import types
 from limaml_jax.training import state as state_lib
 
-CONFIG_FILE = 'config.json'
-# Where a run is computed, not what: it may go on with others.
-_PLACEMENT = ('training.mesh_rows', 'training.memory_budget_bytes')
 # Of the held-out episodes, in what `judge` finds; the lowest is the best.
 HOLDOUT_LOSS = 'holdout_loss'
 _CHECKPOINTS_DIR = 'checkpoints'
 _KEPT = 2
-_DATA = 'dataset fingerprint'
-_ENCODING = 'dataset encoding'
-
-
-def settle_config(
-    workdir: pathlib.Path,
-    config: config_lib.Config,
-    info: dataset.DatasetInfo,
-    *,
-    writes: bool = True,
-) -> None:
-  """Writes config.json, or refuses to continue a run that was another.
-
-  Args:
-    workdir: of the run.
-    config: of the run.
-    info: of the dataset; to go on takes one of the same contents.
-    writes: False where another process does.
-
-  Raises:
-    InputError: if `workdir` holds a run with other settings or data; it names
-      the differences.
-  """
-  path = workdir / CONFIG_FILE
-  wanted = overrides.flatten(config) | {
-      _DATA: info.fingerprint,
-      _ENCODING: info.encoding,
-  }
-  wanted = json.loads(json.dumps(wanted))
-  if not path.exists():
-    if not writes:
-      return
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(wanted, indent=2))
-    temporary.replace(path)
-    return
-  found = _with_defaults(_read_config(path))
-  differences = [
-      f'{name} was {found.get(name)!r}, is {wanted.get(name)!r}'
-      for name in sorted(found.keys() | wanted.keys())
-      if found.get(name) != wanted.get(name) and name not in _PLACEMENT
-  ]
-  if differences:
-    raise errors.InputError(
-        f'{path}: this run was started differently: {"; ".join(differences)}. '
-        'Choose another --workdir, or restore the settings to resume'
-    )
-
-
-def read_settings(workdir: pathlib.Path) -> dict:
-  """Returns the settings of the run in `workdir`, by dotted name.
-
-  Raises:
-    InputError: if there is no run.
-  """
-  settings = _with_defaults(_find_config(workdir / CONFIG_FILE))
-  return {n: v for n, v in settings.items() if n not in (_DATA, _ENCODING)}
-
-
-def load_config(
-    workdir: pathlib.Path, info: dataset.DatasetInfo
-) -> config_lib.Config:
-  """Reads the settings of the run in `workdir`, to restore its model.
-
-  Args:
-    workdir: of the run.
-    info: of the dataset that the model is to read: the one that it was trained
-      on, or another of the same encoding.
-
-  Raises:
-    InputError: if there is no run, or its data were encoded otherwise.
-  """
-  path = workdir / CONFIG_FILE
-  settings = _find_config(path)
-  settings.pop(_DATA, None)
-  encoding = settings.pop(_ENCODING, None)
-  if encoding != info.encoding:
-    raise errors.InputError(
-        f'{path}: the run was trained on data of encoding {encoding}, and'
-        f' --data is of encoding {info.encoding}: its numbers mean something'
-        ' else to the model; run `python -m experiments.prepare'
-        ' --encoding_of=DIR` with the dataset that it was trained on, and pass'
-        ' the result as --data'
-    )
-  return overrides.override(config_lib.Config(), settings)
-
-
-def _find_config(path: pathlib.Path) -> dict:
-  if not path.exists():
-    raise errors.InputError(
-        f'{path}: not found; run `python -m experiments.train` first'
-    )
-  return _read_config(path)
-
-
-def _with_defaults(settings: dict) -> dict:
-  """Adds settings newer than a run: their defaults are what was done before."""
-  defaults = json.loads(json.dumps(overrides.flatten(config_lib.Config())))
-  return defaults | settings
-
-
-def _read_config(path: pathlib.Path) -> dict:
-  try:
-    settings = json.loads(path.read_text())
-  except ValueError as error:
-    raise errors.InputError(
-        f'{path}: torn; restore it, or train into another --workdir'
-    ) from error
-  if not isinstance(settings, dict):
-    raise errors.InputError(f'{path}: holds no settings')
-  return settings
+# Names of arrays that have a row for each row of a table.
+_BY_ROW = ('params/tables/', 'table_opt_states/')
 
 
 class Checkpoints(contextlib.AbstractContextManager):
@@ -211,9 +96,10 @@ class Checkpoints(contextlib.AbstractContextManager):
 
   def restore_newest(
       self, abstract_state: state_lib.TrainState
-  ) -> state_lib.TrainState:
-    """Restores the newest state, to go on from."""
-    return self._load(self.latest_step, abstract_state)
+  ) -> state_lib.TrainState | None:
+    """Restores the newest state, to go on from; None without any."""
+    step = self._agree(self.latest_step)
+    return None if step is None else self._load(step, abstract_state)
 
   def restore_served(
       self, abstract_state: state_lib.TrainState
@@ -223,20 +109,53 @@ class Checkpoints(contextlib.AbstractContextManager):
     Raises:
       InputError: if there is no checkpoint.
     """
-    if self.latest_step is None:
+    return self._load(self._served_step(), abstract_state)
+
+  def restore_params(
+      self, abstract_params: types.BlockParams
+  ) -> types.BlockParams:
+    """Restores the parameters that are served, and no optimizer's state.
+
+    Raises:
+      InputError: if there is no checkpoint.
+    """
+    wanted = {'params': abstract_params}
+    return self._load(self._served_step(), wanted)['params']
+
+  def _served_step(self) -> int:
+    step = self._agree(self.best_step)
+    if step is None:
       raise errors.InputError(
           f'{self._checkpointer.directory}: no checkpoint; run '
           '`python -m experiments.train` first'
       )
-    return self._load(self.best_step, abstract_state)
+    return step
 
-  def _load(
-      self, step: int | None, wanted: state_lib.TrainState
-  ) -> state_lib.TrainState:
+  def _agree(self, step: int | None) -> int | None:
+    """Returns the first process's step, once the checkpoint is seen here."""
+    if cluster.is_first():
+      cluster.tell({'step': step})
+      return step
+    step = cluster.hear()['step']
+
+    def look():
+      self._checkpointer.reload()
+      steps = {one.step for one in self._checkpointer.checkpoints}
+      return True if step is None or step in steps else None
+
+    path = self._checkpointer.directory / str(step)
+    cluster.look_until(look, f'{path}: this checkpoint is not here')
+    return step
+
+  def _load(self, step: int, wanted: Any) -> Any:
+    """Restores a state, or what a dict names of it."""
     context = ocp.Context()
     # Tables have as many rows of padding as their mesh takes.
     context.array.loading.enable_padding_and_truncation = True
+    context.pytree.loading.partial_load = isinstance(wanted, dict)
     try:
+      stored = self._checkpointer.checkpointables_metadata(step).metadata
+      _check_shapes(stored['state'], wanted)
       with context:
         restored = self._checkpointer.load_checkpointables(
             step, {'state': wanted}
@@ -250,6 +169,27 @@ class Checkpoints(contextlib.AbstractContextManager):
           'is torn, delete it, and training resumes from the one before; one '
           'of another version of this program is read by that version alone'
       ) from error
+
+
+def _check_shapes(stored: Any, wanted: Any) -> None:
+  """Raises ValueError for an array that is not of its shape.
+
+  The rows of tables, and of what is kept of them, may be more or fewer.
+  """
+  shapes = {_name(p): x.shape for p, x in _leaves(stored)}
+  for path, leaf in _leaves(wanted):
+    name = _name(path)
+    begin = 1 if name.startswith(_BY_ROW) else 0
+    found, expected = shapes.get(name), leaf.shape
+    if found is not None and found[begin:] != expected[begin:]:
+      raise ValueError(f'{name} is of shape {found}, not {expected}')
+
+
+_leaves = jax.tree_util.tree_leaves_with_path
+
+
+def _name(path: tuple) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def abstract(

@@ -19,6 +19,7 @@ from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import judge as judge_lib
 from limaml_jax.training import mesh as mesh_lib
+from limaml_jax.training import run_config
 from limaml_jax.training import state as state_lib
 from limaml_jax.training import writers
 
@@ -72,9 +73,8 @@ def train(
   last_step = min(num_steps, stop_after or num_steps)
   shapes = announce.Shapes(config, assembly)
   with checkpoint.Checkpoints(workdir, writes=True) as checkpoints:
-    if checkpoints.latest_step is not None:
-      abstract = checkpoint.abstract(state, shardings)
-      state = checkpoints.restore_newest(abstract)
+    abstract = checkpoint.abstract(state, shardings)
+    state = checkpoints.restore_newest(abstract) or state
     first_step = int(state.step)
     reader = reader_lib.iterate(steps, first_step)
     with writers.open_writer(workdir, resume_step=first_step) as writer:
@@ -102,14 +102,14 @@ def train(
 
 def _settle(workdir, config, info):
   """All processes look, the first one writes, and all have seen it."""
-  checkpoint.settle_config(workdir, config, info, writes=cluster.is_first())
+  run_config.settle(workdir, config, info, writes=cluster.is_first())
   cluster.wait_for_all('settled')
-  path = workdir / checkpoint.CONFIG_FILE
-  if not path.exists():
-    raise errors.InputError(
-        f'{path}: the first process wrote it, and this one does not see it; put'
-        ' --workdir on a file system that all of them share'
-    )
+  path = workdir / run_config.CONFIG_FILE
+  cluster.look_until(
+      lambda: path.exists() or None,
+      f'{path}: the first process wrote it, and it is not here',
+  )
+  run_config.settle(workdir, config, info, writes=False)
 
 
 def _make_reader(config, table, info, assembly):

@@ -17,7 +17,7 @@ from limaml_jax.training import table_rows
 
 
 class TrainState(NamedTuple):
-  """Everything that a checkpoint of meta-training holds, but the reader.
+  """Everything that a checkpoint of meta-training holds.
 
   Attributes:
     step: number of completed outer steps, [].

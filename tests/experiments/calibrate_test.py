@@ -14,7 +14,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax.evaluation import scores as scores_lib
 from limaml_jax.export import calibration as calibration_lib
-from limaml_jax.training import checkpoint
+from limaml_jax.training import run_config
 from tests.experiments import commands
 
 _SMALL = commands.SMALL_SETTINGS | {
@@ -54,7 +54,7 @@ class CalibrateTest(absltest.TestCase):
       pipeline.prepare(config, cls.dir / 'raw', tasks, lambda *args: None)
       pipeline.train(config, pipeline.load(tasks), cls.dir / name)
     shutil.copytree(cls.dir / 'twin', cls.dir / 'other')
-    path = cls.dir / 'other' / checkpoint.CONFIG_FILE
+    path = cls.dir / 'other' / run_config.CONFIG_FILE
     settings = json.loads(path.read_text())
     settings['inner_loop.learning_rate'] = 0.5
     path.write_text(json.dumps(settings))

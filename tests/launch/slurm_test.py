@@ -26,6 +26,7 @@ from limaml_jax import overrides
 from limaml_jax.data import dataset
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
+from limaml_jax.training import run_config
 from tests.experiments import commands
 from tests.launch import slurm_cluster
 
@@ -315,7 +316,7 @@ class TrainTest(OnSlurm):
   def state(self):
     """Returns the newest checkpoint, on the one device here."""
     info = dataset.load_info(self.tasks)
-    settings = checkpoint.read_settings(self.workdir)
+    settings = run_config.read_settings(self.workdir)
     config = overrides.override(config_lib.Config(), settings)
     assembly = assembly_lib.assemble(config, info, mesh_rows=1)
     abstract = assembly_lib.abstract_state(config, assembly)

@@ -9,6 +9,7 @@ import jax
 from limaml_jax import errors
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh
+from limaml_jax.training import run_config
 from limaml_jax.training import writers
 from tests.training import small_run
 
@@ -20,23 +21,23 @@ class ConfigFileTest(absltest.TestCase):
     self.workdir = pathlib.Path(self.create_tempdir().full_path) / 'run'
     self.config = small_run.make_config()
     _, self.info = small_run.make_data()
-    checkpoint.settle_config(self.workdir, self.config, self.info)
+    run_config.settle(self.workdir, self.config, self.info)
 
   def test_same_settings_are_accepted_again(self):
-    checkpoint.settle_config(self.workdir, self.config, self.info)
+    run_config.settle(self.workdir, self.config, self.info)
 
   def test_settings_newer_than_the_run_are_at_their_defaults(self):
-    path = self.workdir / checkpoint.CONFIG_FILE
+    path = self.workdir / run_config.CONFIG_FILE
     settings = json.loads(path.read_text())
     del settings['outer_loop.holdout_fraction']
     path.write_text(json.dumps(settings))
-    checkpoint.settle_config(self.workdir, self.config, self.info)
+    run_config.settle(self.workdir, self.config, self.info)
     other = small_run.make_config(outer_loop__holdout_fraction=0.1)
     with self.assertRaisesRegex(errors.InputError, 'was 0.0, is 0.1'):
-      checkpoint.settle_config(self.workdir, other, self.info)
+      run_config.settle(self.workdir, other, self.info)
 
   def test_load_returns_what_was_settled(self):
-    found = checkpoint.load_config(self.workdir, self.info)
+    found = run_config.load(self.workdir, self.info)
     self.assertEqual(found, self.config)
 
   def test_every_difference_is_named(self):
@@ -48,7 +49,7 @@ class ConfigFileTest(absltest.TestCase):
         r'model\.meta_block\.widths was \[4\], is \[5\]; '
         r'training\.seed was 0, is 7\. ',
     ):
-      checkpoint.settle_config(self.workdir, other, self.info)
+      run_config.settle(self.workdir, other, self.info)
 
   def test_other_contents_are_refused_to_resume_but_not_to_load(self):
     grown = dataclasses.replace(self.info, fingerprint='grown')
@@ -56,8 +57,8 @@ class ConfigFileTest(absltest.TestCase):
         errors.InputError,
         "dataset fingerprint was 'synthetic', is 'grown'. Choose another",
     ):
-      checkpoint.settle_config(self.workdir, self.config, grown)
-    self.assertEqual(checkpoint.load_config(self.workdir, grown), self.config)
+      run_config.settle(self.workdir, self.config, grown)
+    self.assertEqual(run_config.load(self.workdir, grown), self.config)
 
   def test_another_encoding_is_refused_with_a_remedy(self):
     refitted = dataclasses.replace(self.info, encoding='refitted')
@@ -66,21 +67,21 @@ class ConfigFileTest(absltest.TestCase):
         'of encoding synthetic, and --data is of encoding refitted.*'
         '--encoding_of=DIR',
     ):
-      checkpoint.load_config(self.workdir, refitted)
+      run_config.load(self.workdir, refitted)
     with self.assertRaisesRegex(errors.InputError, 'dataset encoding was'):
-      checkpoint.settle_config(self.workdir, self.config, refitted)
+      run_config.settle(self.workdir, self.config, refitted)
 
   def test_a_run_that_names_no_encoding_is_refused(self):
-    path = self.workdir / checkpoint.CONFIG_FILE
+    path = self.workdir / run_config.CONFIG_FILE
     settings = json.loads(path.read_text())
     del settings['dataset encoding']
     path.write_text(json.dumps(settings))
     with self.assertRaisesRegex(errors.InputError, 'of encoding None'):
-      checkpoint.load_config(self.workdir, self.info)
+      run_config.load(self.workdir, self.info)
 
   def test_load_refuses_an_absent_run(self):
     with self.assertRaisesRegex(errors.InputError, 'not found'):
-      checkpoint.load_config(self.workdir / 'absent', self.info)
+      run_config.load(self.workdir / 'absent', self.info)
 
   def test_restore_refuses_a_run_without_checkpoint(self):
     with checkpoint.Checkpoints(self.workdir) as checkpoints:

@@ -57,12 +57,21 @@ def train(workdir, settings, **options):
   return small_run.train(workdir, data=data, **SETTINGS | settings, **options)
 
 
-def plan_of(settings):
-  """Returns the plan of the meta-batches of a run."""
+def reader_of(settings):
+  """Returns all meta-batches of a run, and their plan."""
   table, info = make_data()
   config = small_run.make_config(**SETTINGS | settings)
   names = assembly.assemble(config, info, mesh_rows=1).names
-  return reader_lib.make_reader(table, info, names=names, config=config)[1]
+  return reader_lib.make_reader(table, info, names=names, config=config)
+
+
+def contents(episodes):
+  """Tells tasks apart: what each asks and what it is adapted to, [T]."""
+  sums = [
+      np.sum(part.features['item_id'] * part.mask.astype(int), axis=1)
+      for part in (episodes.query, episodes.support)
+  ]
+  return (sums[0] * 1_000_000 + sums[1]).tolist()
 
 
 def _note_episodes(path, settings):
@@ -80,7 +89,11 @@ def _note_episodes(path, settings):
     def __next__(self):
       meta_batch = next(self._reader)
       self._step += 1
-      line = [self._step, meta_batch.identity[mine].tolist()]
+      line = [
+          self._step,
+          meta_batch.identity[mine].tolist(),
+          contents(meta_batch.episodes),
+      ]
       with path.open('a') as file:
         file.write(json.dumps(line) + '\n')
       return meta_batch

@@ -1,5 +1,6 @@
 """One run on one device, on eight, and on two processes: the same run."""
 
+import json
 import pathlib
 import shutil
 import tempfile
@@ -98,12 +99,15 @@ class ProcessesTest(ClusterTestCase):
 
   def test_every_process_reads_tasks_of_its_own(self):
     files = [self.stopped / f'seen_{index}.jsonl' for index in range(2)]
-    plan = cluster_run.plan_of({})
-    for step in range(1, self.steps[0] + 1):
-      first, second = (clusters.episodes_of(file)[step] for file in files)
-      self.assertLen(first, 4)
-      _, identity, _ = plan[step - 1]
-      np.testing.assert_array_equal(first + second, identity)
+    steps, _ = cluster_run.reader_of({})
+    notes = [map(json.loads, file.open()) for file in files]
+    for (step, *first), (_, *second) in zip(*notes, strict=True):
+      self.assertLen(first[0], 4)
+      whole = steps[step - 1]
+      np.testing.assert_array_equal(first[0] + second[0], whole.identity)
+      self.assertEqual(
+          first[1] + second[1], cluster_run.contents(whole.episodes)
+      )
 
   @parameterized.named_parameters(
       ('one_process_of_one_device', 1, 1, 1),
@@ -116,7 +120,7 @@ class ProcessesTest(ClusterTestCase):
     self.assert_every_episode_once_in_an_epoch(workdir)
 
   def assert_every_episode_once_in_an_epoch(self, workdir):
-    plan = cluster_run.plan_of({})
+    _, plan = cluster_run.reader_of({})
     given = clusters.episodes_of(*workdir.glob('seen_*.jsonl'))
     self.assertEqual(sorted(given), list(range(1, self.num_steps + 1)))
     for epoch in range(2):

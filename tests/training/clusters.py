@@ -14,6 +14,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
+from limaml_jax.training import run_config
 from tests.training import cluster_run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -67,7 +68,7 @@ def finish(processes):
 def restore(workdir):
   """Returns the newest state of a run, on the one device here."""
   _, info = cluster_run.make_data()
-  settings = checkpoint.read_settings(workdir) | {'training.mesh_rows': 1}
+  settings = run_config.read_settings(workdir) | {'training.mesh_rows': 1}
   config = overrides.override(config_lib.Config(), settings)
   assembly = assembly_lib.assemble(config, info, mesh_rows=1)
   abstract = assembly_lib.abstract_state(config, assembly)
@@ -80,6 +81,6 @@ def episodes_of(*files):
   given = {}
   for file in files:
     for line in file.read_text().splitlines():
-      step, identity = json.loads(line)
+      step, identity, _ = json.loads(line)
       given.setdefault(step, []).extend(identity)
   return given

@@ -72,12 +72,13 @@ class ShardedTablesTest(parameterized.TestCase):
         self.found[case]['meta_loss'], one_device['meta_loss'], places=5
     )
 
-  @parameterized.parameters(*_CASES)
+  @parameterized.parameters(*(c for c in _CASES if '_of_' not in c[0]))
   def test_devices_send_what_the_model_says(self, case, tasks, rows):
     seen = self.found[case]
     step = scaling.Step(
         tasks=8 // (tasks * rows),
         slots=10,
+        rows=sharded_run.NUM_ROWS,
         dimension=4,
         dense_bytes=seen['dense_bytes'],
     )
