@@ -21,6 +21,7 @@ _SUBMIT = flags.DEFINE_bool('submit', False, 'Does what is printed without it.')
 _DRY_RUN = flags.DEFINE_bool(
     'dry_run', None, 'Prints what --submit would do: the default.'
 )
+_INTERRUPTED = 130  # As shells have it.
 
 
 def is_submitting() -> bool:
@@ -53,6 +54,9 @@ def run(main: Callable[[Sequence[str], Sequence[str]], int]) -> None:
       return status
     except job_lib.LaunchError as error:
       fail(str(error))
+    except KeyboardInterrupt:
+      messages.say('stopped here; what was asked for elsewhere goes on')
+      return _INTERRUPTED
     except BrokenPipeError:  # Whoever read our output has gone.
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
       return 1

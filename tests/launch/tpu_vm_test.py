@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -127,16 +128,16 @@ class CommandTest(parameterized.TestCase):
     path.write_text(text)
     path.chmod(0o755)
 
-  def launch(self, *words, path=None):
+  def launch(self, *words, path=None, start=subprocess.run, **options):
     path = path or f'{self.folder}:{os.environ["PATH"]}'
-    return subprocess.run(
+    return start(
         [
             sys.executable, '-m', 'launch.tpu_vm', '--zone=z', '--name=pod',
             '--accelerator_type=v5litepod-16', '--runtime_version=r', *words,
             '--', '-m', 'experiments.train',
         ],
-        cwd=ROOT, env=os.environ | {'PATH': path},
-        capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=os.environ | {'PATH': path}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
 
   def submit(self, *states):
@@ -169,6 +170,16 @@ class CommandTest(parameterized.TestCase):
     self.assertIn('error: the request for machines is FAILED', result.stderr)
     self.assertIn('delete pod --force', result.stderr)
     self.assertEqual(self.verbs(), ['describe', 'create', 'describe'])
+
+  def test_interrupted_it_says_so_in_a_line(self):
+    (self.folder / 'states').write_text('PROVISIONING')
+    launcher = self.launch('--submit', start=subprocess.Popen)
+    self.assertIn('PROVISIONING', launcher.stderr.readline())
+    launcher.send_signal(signal.SIGINT)
+    _, said = launcher.communicate(timeout=60)
+    self.assertEqual(launcher.returncode, 130)
+    self.assertStartsWith(said, 'launch: stopped here')
+    self.assertEqual(said.count('\n'), 1)
 
   def test_prints_all_and_does_nothing(self):
     result = self.launch()
