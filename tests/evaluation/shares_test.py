@@ -83,12 +83,20 @@ class SharesTest(parameterized.TestCase):
     self.assertLess(np.ptp(events), sizes.max())
     self.assertLessEqual(np.ptp(np.bincount(owner)), 1)
 
+  def test_the_larger_ones_are_dealt_there_and_back(self):
+    # Of 4, 3, 2 and 1 events: 4 + 1 and 3 + 2.
+    table = self.table._replace(offsets=np.asarray([0, 3, 7, 8, 10]))
+    np.testing.assert_array_equal(shares.owners(table, 2), [1, 0, 0, 1])
+
   def test_scores_of_other_rows_are_refused(self):
     owner = shares.owners(self.table, 2)
     one, two = self.replay_shares(owner, 2)
     fewer = scores_lib.select(one, np.arange(one.entity.size - 1))
     other_day = one._replace(day=one.day[::-1])
-    for parts in ([two, one], [fewer, two], [other_day, two], [one, one]):
+    others = one._replace(entity=one.entity[::-1])
+    for parts in (
+        [two, one], [fewer, two], [other_day, two], [others, two], [one, one]
+    ):  # fmt: skip
       with self.assertRaisesRegex(errors.InputError, '2 processes.*--data'):
         shares.merge(parts, self.rows, owner)
 
