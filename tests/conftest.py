@@ -6,6 +6,7 @@ share what XLA compiled, in a folder that lives as long as the test run.
 
 import atexit
 import os
+import pathlib
 import tempfile
 
 from absl import flags
@@ -30,3 +31,27 @@ if (
   )
 # Tests run side by side: threads of OpenMP that wait for a core would spin.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+_TESTS = pathlib.Path(__file__).parent
+# Begin first, lest one of them be all that is left to a single process.
+_LONGEST = (
+    'experiments/line_test.py',
+    'meta/low_rank_test.py',
+    'training/program_test.py',
+    'meta/history_adaptation_test.py',
+    'refresh/killed_test.py',
+    'training/loop_test.py',
+    'training/sharded_tables_test.py',
+    'meta/objective_test.py',
+    'training/announce_test.py',
+    'experiments/export_test.py',
+    'experiments/study_running_test.py',
+    'learning_test.py',
+    'experiments/refresh_test.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+  """Puts the longest files first."""
+  places = {_TESTS / name: n for n, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: places.get(item.path, len(places)))
