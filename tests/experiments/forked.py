@@ -40,8 +40,8 @@ def main() -> None:
   while line := sys.stdin.readline():
     command = json.loads(line)
     with warnings.catch_warnings():
-      # No computation has begun, so no thread of JAX is lost.
-      warnings.filterwarnings('ignore', r'os\.fork\(\) was called')
+      # Of lost threads; but no computation has begun that has any.
+      warnings.simplefilter('ignore')
       child = os.fork()
     if not child:
       _become(**command)
