@@ -8,4 +8,5 @@ export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 
 "$PYTHON" -m ruff check .
 "$PYTHON" -m pyrefly check --summarize-errors
-"$PYTHON" -m pytest --numprocesses=2 --dist=loadfile "$@"
+"$PYTHON" -m pytest --numprocesses=2 --dist=loadfile \
+  --no-loadscope-reorder "$@"

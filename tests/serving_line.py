@@ -1,5 +1,6 @@
 """Everything behind a trained model: refresh, store, lookup and scorer."""
 
+import functools
 import pathlib
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ from limaml_jax.refresh import refresher as refresher_lib
 from limaml_jax.store import address
 from limaml_jax.store import lookup
 from limaml_jax.training import assembly as assembly_lib
+
+# One network for all tests of some settings, so that it is compiled once.
+_assemble = functools.cache(assembly_lib.assemble)
+_PROGRAMS = {}
 
 
 class ServingLine(NamedTuple):
@@ -64,7 +69,7 @@ def make_line(
     adapt: bool = True,
     dtype: str = 'float32',
 ) -> ServingLine:
-  assembly = assembly_lib.assemble(config, info)
+  assembly = _assemble(config, info)
   refresher = refresher_lib.Refresher(
       table,
       info,
@@ -86,6 +91,18 @@ def make_line(
           config=config.model.global_block,
       )
   )
+  _share_programs(assembly, refresher, scorer, (config, adapt))
   return ServingLine(
       table, info, assembly, refresher, scorer, pathlib.Path(store)
   )
+
+
+def _share_programs(assembly, refresher, scorer, settings):
+  """Lets lines of one network use what the first of them compiled.
+
+  Parameters are arguments of the programs, so any will do.
+  """
+  programs = (refresher._embed_chunk, scorer._score)
+  key = (id(assembly), settings)
+  shared = _PROGRAMS.setdefault(key, programs)
+  refresher._embed_chunk, scorer._score = shared

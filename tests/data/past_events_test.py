@@ -18,6 +18,8 @@ from limaml_jax.data.tasks import past_events
 from limaml_jax.data.tasks import task_table
 
 _HOUR = 3600 * 1000000
+# Logs of the search by hand; LIMAML_EXAMPLES=200 tries more.
+_NUM_EXAMPLES = max(20, random_logs.SETTINGS.max_examples)
 # Kind, keys, rows of the prior, hours of the window.
 _FEATURES = {
     'rate': ('past_rate', ('item',), 2.0, None),
@@ -122,7 +124,7 @@ class AddTest(parameterized.TestCase):
     scratch = self.create_tempdir().full_path
     with start.connect('duckdb', scratch) as engine:
 
-      @hypothesis.settings(random_logs.SETTINGS, max_examples=60)
+      @hypothesis.settings(random_logs.SETTINGS, max_examples=_NUM_EXAMPLES)
       @hypothesis.given(_logs)
       def check(events):
         self.assertEqual(add(engine, events, scratch), expected_of(events))

@@ -57,7 +57,7 @@ class ExportTest(absltest.TestCase):
     cls.flags = (
         f'--data={cls.dir / "tasks"}',
         f'--workdir={cls.run_dir}',
-        f'--compilation_cache={cls.dir / "cache"}',
+        commands.CACHE,
     )
     for verb, *flags in (
         (

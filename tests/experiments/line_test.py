@@ -20,7 +20,6 @@ class LineTest(absltest.TestCase):
     super().setUpClass()
     cls.dir = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.dir)
-    cls.cache = f'--compilation_cache={cls.dir / "cache"}'
     commands.write_log(cls.dir / 'raw')
     cls.tasks = f'--data={cls.dir / "tasks"}'
     cls.run_dir = f'--workdir={cls.dir / "limaml"}'
@@ -39,7 +38,7 @@ class LineTest(absltest.TestCase):
 
   @classmethod
   def run_ok(cls, verb, *flags):
-    result = commands.run(verb, cls.cache, *flags)
+    result = commands.run(verb, commands.CACHE, *flags)
     if result.returncode:
       raise AssertionError(result.stderr[-3000:])
     return result
@@ -101,7 +100,7 @@ class LineTest(absltest.TestCase):
           place = (self.bundle, '--entity=7', '--candidates=3')
         else:
           place = (self.tasks, self.run_dir)
-        result = commands.run(verb, self.cache, *place, flag)
+        result = commands.run(verb, commands.CACHE, *place, flag)
         self.assertEqual(result.returncode, 1)
         lines = result.stderr.strip().splitlines()
         self.assertLen(lines, 1, result.stderr)
@@ -138,7 +137,7 @@ class CompareTest(absltest.TestCase):
     flags = (
         f'--data_dir={workdir / "raw"}',
         f'--workdir={workdir / "run"}',
-        f'--compilation_cache={workdir / "cache"}',
+        commands.CACHE,
         '--config.protocol.new_entity_fraction=0.3',
         *commands.SMALL,
     )

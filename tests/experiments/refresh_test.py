@@ -17,13 +17,12 @@ class RefreshTest(absltest.TestCase):
     super().setUpClass()
     cls.dir = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.dir)
-    cls.cache = f'--compilation_cache={cls.dir / "cache"}'
     commands.write_log(cls.dir / 'raw')
     data = f'--data={cls.dir / "tasks"}'
     cls.run_dir = cls.dir / 'run'
-    cls.given = (data, f'--workdir={cls.run_dir}', cls.cache)
+    cls.given = (data, f'--workdir={cls.run_dir}', commands.CACHE)
     for verb, *flags in (
-        ('prepare', f'--data_dir={cls.dir / "raw"}', cls.cache,
+        ('prepare', f'--data_dir={cls.dir / "raw"}', commands.CACHE,
          f'--output={cls.dir / "tasks"}'),
         ('train', *cls.given),
     ):  # fmt: skip

@@ -370,7 +370,7 @@ class ReplayTest(parameterized.TestCase):
         f'--bundle={self.spoiled if spoiled else self.made.root}',
         f'--schema={self.log_dir / "schema.toml"}',
         f'--output={output}',
-        '--compilation_cache=',
+        commands.CACHE,
         '--replicates=50',
         *more,
     )
@@ -390,7 +390,7 @@ class ReplayTest(parameterized.TestCase):
         f'--bundle={self.made.root}',
         f'--schema={self.log_dir / "schema.toml"}',
         '--log=nowhere/*.parquet',
-        '--compilation_cache=',
+        commands.CACHE,
     )
     self.assertEqual(result.returncode, 1)
     self.assertLen(result.stderr.strip().splitlines(), 1)

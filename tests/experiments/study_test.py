@@ -1,7 +1,6 @@
 """A study and the report through their binaries, on a small log."""
 
 import json
-import os
 import pathlib
 import shutil
 import tempfile
@@ -32,7 +31,7 @@ class StudyTest(absltest.TestCase):
         '--data=ml100k',
         f'--data_dir={cls.dir / "raw"}',
         f'--workdir={cls.dir / "studies"}',
-        f'--compilation_cache={os.environ["JAX_COMPILATION_CACHE_DIR"]}',
+        commands.CACHE,
         '--seeds=1',
         *commands.SMALL,
     )

@@ -93,6 +93,12 @@ def make_meta_loss(config: config_lib.Config):
 
 
 @functools.cache
+def compute_loss(config: config_lib.Config):
+  """Returns the compiled (meta loss, losses), once per settings."""
+  return jax.jit(make_meta_loss(config))
+
+
+@functools.cache
 def loss_and_grads(config: config_lib.Config):
   """Returns the compiled ((meta loss, losses), gradient), once per settings."""
   return jax.jit(jax.value_and_grad(make_meta_loss(config), has_aux=True))

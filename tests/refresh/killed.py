@@ -63,7 +63,6 @@ class KilledJobConformance(absltest.TestCase):
         cwd=_ROOT,
         env=os.environ | {
             'JAX_PLATFORMS': 'cpu',
-            'JAX_COMPILATION_CACHE_DIR': str(self.dir / 'cache'),
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
         },
     )

@@ -41,10 +41,13 @@ _sharded = {}
 def setUpModule():
   # Compiles for long, so it starts before the tests that need it not.
   workdir = tempfile.mkdtemp()
-  flags = '--xla_force_host_platform_device_count=4'
+  flags = os.environ.get('XLA_FLAGS', '')
   _sharded['workdir'] = pathlib.Path(workdir)
   _sharded['process'] = start(
-      'shard', workdir, XLA_FLAGS=flags, JAX_PLATFORMS='cpu'
+      'shard',
+      workdir,
+      XLA_FLAGS=f'{flags} --xla_force_host_platform_device_count=4',
+      JAX_PLATFORMS='cpu',
   )
 
 

@@ -22,7 +22,9 @@ _ENVIRONMENT = {
     'JAX_NUM_CPU_DEVICES': '8',
     'JAX_PLATFORMS': 'cpu',
     # It is the partitioning that is looked at, not the speed.
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': (
+        os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
+    ),
 }
 _NUM_ROW_WISE = 2  # The table and its state.
 _BYTES_OF_ROW = {'adam': 3 * 4 * 4, 'row_wise_adagrad': (4 + 1) * 4}
