@@ -125,7 +125,7 @@ def _parse_seeds(texts: list[str]) -> list[int]:
 
 def _run(data, workdir, name, seed, clock) -> scores_lib.Scores:
   """Trains a variant where it is not yet trained, and evaluates it."""
-  config = pipeline.with_seed(config_flag.resolve(name), seed)
+  config = variants.with_seed(config_flag.resolve(name), seed)
   run_dir = _run_dir(workdir, name, seed)
   run_config.settle(run_dir, config, data.info)
   if not _scores_path(run_dir, name).exists():

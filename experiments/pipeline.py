@@ -288,11 +288,6 @@ def score_run(
   return scores
 
 
-def with_seed(config: config_lib.Config, seed: int) -> config_lib.Config:
-  """Returns the settings with another training seed."""
-  return overrides.override(config, {'training.seed': seed})
-
-
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file, whole or not at all."""
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -84,3 +84,8 @@ def resolve(
   for layer in (overrides.flatten_mapping(shared), tuned, given):
     config = overrides.override(config, layer)
   return apply(variant, config)
+
+
+def with_seed(config: config_lib.Config, seed: int) -> config_lib.Config:
+  """Returns the settings with another training seed."""
+  return overrides.override(config, {'training.seed': seed})

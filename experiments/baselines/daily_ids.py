@@ -55,7 +55,7 @@ def score(
   """
   data = request.data
   config = variants.apply(VARIANT, request.config)
-  config = pipeline.with_seed(config, request.seed)
+  config = variants.with_seed(config, request.seed)
   rows = served_rows.list_rows(data)
   cutoffs = data.info.cutoffs or (0,)
   data = with_row_for_each_entity(data)

@@ -10,7 +10,6 @@ import dataclasses
 import numpy as np
 from scipy import special
 
-from experiments import pipeline
 from experiments import variants
 from experiments.baselines import entity_effects
 from experiments.baselines import request as request_lib
@@ -49,7 +48,7 @@ def score(
   """
   data = request.data
   config = variants.apply(VARIANT, request.config)
-  config = pipeline.with_seed(config, request.seed)
+  config = variants.with_seed(config, request.seed)
   run_dir = request.workdir / VARIANT / f'seed_{request.seed}'
   state, assembly = row_network.train(
       data, config, run_dir, request.on_progress

@@ -56,7 +56,7 @@ class Job(NamedTuple):
       made_by = training.key(self.config, self.data)
       adapted = run.variant != variants.UNADAPTED
       return run_lib.digest(made_by, adapted, run.scorer, dict(run.options))
-    config = pipeline.with_seed(self.config, self.fitted_seed)
+    config = variants.with_seed(self.config, self.fitted_seed)
     return run_lib.digest(
         run.variant, training.key(config, self.data), self.fitted_seed,
         dict(run.options),

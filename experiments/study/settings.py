@@ -11,7 +11,6 @@ from typing import NamedTuple
 from ml_collections import config_dict
 
 from experiments import config_flag
-from experiments import pipeline
 from experiments import variants
 from experiments.baselines import registry
 from experiments.study import run as run_lib
@@ -56,7 +55,7 @@ class Settings(NamedTuple):
     config = variants.resolve(
         self.file, variant, {**self.given, **run.settings}
     )
-    return pipeline.with_seed(config, seed)
+    return variants.with_seed(config, seed)
 
 
 def load_study(name: str) -> types.ModuleType:
