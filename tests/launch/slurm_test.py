@@ -20,6 +20,7 @@ import pytest
 
 from launch import job as job_lib
 from launch import sbatch
+from launch import slurm_job
 from launch import topology as topology_lib
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
@@ -125,6 +126,31 @@ class PlanTest(parameterized.TestCase):
     self.assertNotIn('Traceback', result.stderr)
 
 
+class CauseTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (['1: task 1: Exited with exit code 1', '0: task 0: Killed'], 1),
+      (['1: task 1: Killed', '0: task 0: Exited with exit code 1'], 137),
+      # These may be effects of what was reported later.
+      (['0: task 0: Aborted', '1: task 1: Exited with exit code 1'], 1),
+      (
+          [
+              '0: tasks 0,2-3: Aborted (core dumped)',
+              '0: task 4: Killed',
+              '1: task 1: Exited with exit code 3',
+          ],
+          3,
+      ),
+      ([f'{n}: task 0: Exited with exit code {n}' for n in (75, 2)], 2),
+      (['0: task 0: Aborted', '1: task 1: Killed'], 134),
+      (['0: task 0: Exited with exit code 75', '1: task 1: Killed'], 75),
+      (['0: task 0: Aborted', '1: task 1: Exited with exit code 75'], 134),
+  )
+  def test_is_the_failure_that_others_follow(self, lines, expected):
+    failures = [f'srun: error: node{line}\n'.encode() for line in lines]
+    self.assertEqual(slurm_job.cause(failures), expected)
+
+
 class OnSlurm(absltest.TestCase):
   """Submits to two virtual nodes of this machine."""
 
@@ -209,6 +235,12 @@ class JobTest(OnSlurm):
     self.start('0.0=wait', '0.1=die:9')
     self.assert_ended('COMPLETED', '0:0')
     self.assertEqual([self.num_starts('0'), self.num_starts('1')], [2, 2])
+
+  def test_an_aborted_task_starts_all_again(self):
+    self.start('0.0=wait', '0.1=die:6')
+    self.assert_ended('COMPLETED', '0:0')
+    self.assertIn(': task 1: Aborted', self.told)
+    self.assertIn('the step ended with status 134', self.told)
 
   def test_a_lost_peer_starts_all_again(self):
     self.start('0.0=wait', '0.1=leave:75')
