@@ -1,4 +1,9 @@
-"""What is submitted to SLURM; `-m slurm` submits it to a real one."""
+"""What is submitted to SLURM; `-m slurm` submits it to a real one.
+
+    LIMAML_KUAIRAND=DIR bash launch/test.sh -m slurm tests/launch/slurm_test.py
+
+trains KuaiRand-Pure as well; DIR is what README's --data_dir names.
+"""
 
 import ast
 import json
@@ -11,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -33,7 +39,6 @@ from tests.launch import slurm_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOB = job_lib.parse(['-m', 'experiments.train', '--data=a b'], python='py')
-_NUM_EPOCHS = 80  # Of 9 steps: 20 seconds.
 PROGRAM = ('py', '-m', 'experiments.train', '--data=a b')
 
 
@@ -154,6 +159,8 @@ class CauseTest(parameterized.TestCase):
 class OnSlurm(absltest.TestCase):
   """Submits to two virtual nodes of this machine."""
 
+  patience_seconds = 180
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
@@ -185,8 +192,8 @@ class OnSlurm(absltest.TestCase):
     text = run('scontrol', 'show', 'job', self.job).stdout
     return dict(re.findall(r'(\S+?)=(\S*)', text))
 
-  def wait_until(self, condition, seconds=180):
-    deadline = time.monotonic() + seconds
+  def wait_until(self, condition):
+    deadline = time.monotonic() + self.patience_seconds
     while not condition():
       if time.monotonic() > deadline:
         text = self.output.read_text() if self.output.exists() else 'no output'
@@ -309,28 +316,33 @@ class JobTest(OnSlurm):
 class TrainTest(OnSlurm):
   """Of meta-training, on two nodes."""
 
+  # 80 epochs of 9 steps: 20 seconds.
+  settings = (*commands.SMALL, '--config.outer_loop.num_epochs=80')
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
     cls.dir = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.dir)
-    commands.write_log(cls.dir / 'raw')
     cls.tasks = cls.dir / 'tasks'
+    raw = cls.raw()
     result = commands.run(
-        'prepare',
-        f'--data_dir={cls.dir / "raw"}',
-        f'--output={cls.tasks}',
-        *commands.SMALL,
+        'prepare', f'--data_dir={raw}', f'--output={cls.tasks}', *cls.settings
     )
     assert result.returncode == 0, result.stderr
+
+  @classmethod
+  def raw(cls):
+    """Returns the folder of the log."""
+    commands.write_log(cls.dir / 'raw')
+    return cls.dir / 'raw'
 
   def train(self, name):
     self.workdir = self.dir / name
     self.submit(
         '-m', 'experiments.train', f'--data={self.tasks}',
         f'--workdir={self.workdir}',
-        f'--compilation_cache={self.dir / "cache"}',
-        *commands.SMALL, f'--config.outer_loop.num_epochs={_NUM_EPOCHS}',
+        f'--compilation_cache={self.dir / "cache"}', *self.settings,
     )  # fmt: skip
 
   def losses(self):
@@ -393,6 +405,27 @@ class TrainTest(OnSlurm):
     chex.assert_trees_all_equal(self.state(), expected_state)
     self.assertEqual(self.losses(), expected_losses)
     self.assertEqual(int(expected_state.step), num_steps)
+
+
+@pytest.mark.slurm
+class KuaiRandTrainTest(TrainTest):
+  """The same of a real log, with the settings as they stand."""
+
+  settings = (
+      f'--config={ROOT}/experiments/configs/kuairand.py',
+      '--config.outer_loop.num_epochs=1',
+  )
+  patience_seconds = 600
+
+  @classmethod
+  def setUpClass(cls):
+    if 'LIMAML_KUAIRAND' not in os.environ:
+      raise unittest.SkipTest('NOT TRAINED ON kuairand: no LIMAML_KUAIRAND')
+    super().setUpClass()
+
+  @classmethod
+  def raw(cls):
+    return os.environ['LIMAML_KUAIRAND']
 
 
 if __name__ == '__main__':
