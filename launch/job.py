@@ -7,12 +7,14 @@ does nothing, and a `main` that prints them or acts on them.
 from collections.abc import Sequence
 import re
 import shlex
+import signal
 from typing import NamedTuple
 
 # Exit statuses of the programs, and what a launcher does about them.
 DONE = 0
 AGAIN = 75  # Lost a peer, or preempted: started again, it resumes.
 _SIGNALS = 128  # Added to the number of a signal, where a shell reports it.
+_ABORTED = (-signal.SIGABRT, _SIGNALS + signal.SIGABRT)
 
 _MODULE = re.compile(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*')
 _NAME = re.compile(r'[a-z]([-a-z0-9]*[a-z0-9])?')
@@ -126,11 +128,13 @@ def verdict(statuses: Sequence[int]) -> int:
   """Returns the status that tells why a cluster ended.
 
   The first death is the cause, and those after it are its effects; but 75 says
-  of itself that it is an effect.
+  of itself that it is an effect, and so may an abort be: jax ends a process by
+  it that has lost the first one.
 
   Args:
     statuses: of its processes, in the order in which they ended.
   """
   failed = [status for status in statuses if status != DONE]
-  causes = [status for status in failed if status != AGAIN]
-  return (causes or failed or [DONE])[0]
+  deaths = [status for status in failed if status != AGAIN]
+  causes = [status for status in deaths if status not in _ABORTED]
+  return (causes or deaths or failed or [DONE])[0]

@@ -17,8 +17,9 @@ _USER = 10001
 _PORT = 8476
 _CONTAINER = 'program'
 _POD_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-# That of a process that SIGTERM killed before it could save, too. Status 0
-# would count as done, and 75 as a death, of which there may be so many only.
+# That of a process that SIGTERM killed before it could save, too: it is not
+# PID 1 (shareProcessNamespace). Status 0 would count as done, and 75 as a
+# death, of which there may be so many only.
 PREEMPTED = 128 + 15
 _HOPELESS = (1, 2, 3)  # Bad input, or a bug: the same again fails again.
 _RESOURCES = {'nvidia': 'nvidia.com/gpu', 'tpu': 'google.com/tpu'}
@@ -161,6 +162,9 @@ def _pod(topology, job):
   pod = {
       'restartPolicy': 'Never',  # Required by podFailurePolicy.
       'automountServiceAccountToken': False,
+      # As PID 1 it would ignore SIGTERM until it has joined the others, and the
+      # SIGABRT by which jax ends it.
+      'shareProcessNamespace': True,
       'terminationGracePeriodSeconds': topology.grace_seconds,
       'securityContext': _pod_security(topology),
       'containers': [_container(topology, job)],

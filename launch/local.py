@@ -28,7 +28,7 @@ _DEVICES_PER_PROCESS = flags.DEFINE_integer(
     'devices_per_process',
     1,
     'CPU devices that jax pretends to have in each process; 0 leaves the '
-    'choice of devices to jax.',
+    'choice of devices to jax, for one process.',
     lower_bound=0,
 )
 _MAX_RESTARTS = flags.DEFINE_integer(

@@ -9,8 +9,18 @@ from launch import topology as topology_lib
 def plan(
     topology: topology_lib.Local, job: job_lib.Job
 ) -> tuple[job_lib.Command, ...]:
-  """Returns what each process runs, in the order of their numbers."""
+  """Returns what each process runs, in the order of their numbers.
+
+  Raises:
+    LaunchError: where each of several would take all devices.
+  """
   is_cluster = topology.num_processes > 1
+  if is_cluster and not topology.devices_per_process:
+    raise job_lib.LaunchError(
+        '--devices_per_process=0: each of'
+        f' --num_processes={topology.num_processes} would take all devices of'
+        ' this machine; give --num_processes=1, which uses all of them'
+    )
   environment = [*job.environment, ('PYTHONUNBUFFERED', '1')]
   if topology.devices_per_process:
     environment += [
@@ -18,8 +28,11 @@ def plan(
         ('JAX_NUM_CPU_DEVICES', str(topology.devices_per_process)),
     ]
   if is_cluster:
+    address = f'127.0.0.1:{topology.port}'
     environment += [
-        ('JAX_COORDINATOR_ADDRESS', f'127.0.0.1:{topology.port}'),
+        ('JAX_COORDINATOR_ADDRESS', address),
+        # Else it listens to the network, and asks nobody who they are.
+        ('JAX_COORDINATOR_BIND_ADDRESS', address),
         ('JAX_NUM_PROCESSES', str(topology.num_processes)),
     ]
   argv = job_lib.argv(job, is_cluster=is_cluster)

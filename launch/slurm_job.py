@@ -22,6 +22,9 @@ _MAX_DELAY_SECONDS = 60.0
 # What srun says of tasks that failed; lines of the tasks start with a number.
 _FAILED = re.compile(rb'srun: error: \S+: tasks? [-\d,]+: ')
 _EXITED = re.compile(_FAILED.pattern + rb'Exited with exit code (\d+)')
+_BY_ABORT = re.compile(_FAILED.pattern + rb'Aborted')
+_KILLED = _SIGNALS + signal.SIGKILL  # Or another, which does not matter.
+_ABORTED = _SIGNALS + signal.SIGABRT
 
 
 class Asked:
@@ -97,7 +100,7 @@ def run_step(program, asked):
   """Runs the program on all nodes; returns the status that tells why it ended.
 
   srun itself ends with the highest status, which may be that of a task it
-  killed because another had failed. The failure it reports first is the cause.
+  killed because another had failed.
   """
   command = ['srun', '--kill-on-bad-exit=1', '--label']
   if 'SLURM_CPUS_PER_TASK' in os.environ:  # srun no longer takes it from there.
@@ -110,18 +113,37 @@ def run_step(program, asked):
       start_new_session=True,  # Signals come to it by way of this script.
   )
   asked.watch(True)
-  cause = None
+  failures = []
   assert step.stderr is not None
   for line in step.stderr:
     sys.stderr.buffer.write(line)
     sys.stderr.buffer.flush()
-    failed, exited = _FAILED.match(line), _EXITED.match(line)
-    if failed and cause is None:
-      cause = int(exited[1]) if exited else _SIGNALS + signal.SIGKILL
+    if _FAILED.match(line):
+      failures.append(line)
   status = step.wait()
   asked.watch(False)
   status = _SIGNALS - status if status < 0 else status
-  return status if cause is None or status == 0 else cause
+  return cause(failures) if failures and status else status
+
+
+def cause(failures):
+  """Returns the status that tells why a step ended.
+
+  The first failure, since srun then kills the other tasks. But it may be the
+  effect of one that is reported later: 75 says so of itself, and jax aborts a
+  task that has lost the first one. Then a status that is for good wins.
+
+  Args:
+    failures: what srun said of tasks that failed, in that order.
+  """
+  statuses = []
+  for line in failures:
+    exited = _EXITED.match(line)
+    killed = _ABORTED if _BY_ABORT.match(line) else _KILLED
+    statuses.append(int(exited[1]) if exited else killed)
+  first, *later = statuses
+  for_good = [status for status in later if not is_again(status)]
+  return for_good[0] if for_good and first in (_AGAIN, _ABORTED) else first
 
 
 def is_again(status):

@@ -14,7 +14,8 @@ class Local(NamedTuple):
 
   Attributes:
     num_processes: how many.
-    devices_per_process: fake CPU devices of each; 0 leaves devices to jax.
+    devices_per_process: fake CPU devices of each; 0, for one process alone,
+      leaves devices to jax.
     port: of 127.0.0.1, where the first process coordinates.
   """
 

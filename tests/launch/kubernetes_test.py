@@ -184,6 +184,10 @@ class FailurePolicyTest(parameterized.TestCase):
     }
     self.assertEqual(names, {pod['containers'][0]['name']})
 
+  def test_signals_end_the_program(self):
+    # The kernel spares PID 1, which is another then.
+    self.assertIs(self.job['template']['spec']['shareProcessNamespace'], True)
+
   def test_rules_are_called_as_jobset_wants(self):
     names = [rule['name'] for rule in self.rules]
     self.assertLen(set(names), len(names))

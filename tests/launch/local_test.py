@@ -37,6 +37,18 @@ def wait_until(condition, seconds=30):
     time.sleep(0.02)
 
 
+def listeners(port):
+  """Returns the addresses where a port is listened to, as Linux has them."""
+  found = []
+  for name in ('tcp', 'tcp6'):
+    path = pathlib.Path('/proc/net', name)
+    for line in path.read_text().splitlines()[1:] if path.exists() else ():
+      address, _, local_port = line.split()[1].partition(':')
+      if int(local_port, 16) == port and line.split()[3] == '0A':
+        found.append(address)
+  return found
+
+
 class PlanTest(absltest.TestCase):
 
   def test_each_process_is_told_its_place(self):
@@ -48,6 +60,7 @@ class PlanTest(absltest.TestCase):
         'JAX_PLATFORMS': 'cpu',
         'JAX_NUM_CPU_DEVICES': '4',
         'JAX_COORDINATOR_ADDRESS': '127.0.0.1:1234',
+        'JAX_COORDINATOR_BIND_ADDRESS': '127.0.0.1:1234',
         'JAX_NUM_PROCESSES': '2',
     }
     self.assertEqual(
@@ -62,6 +75,20 @@ class PlanTest(absltest.TestCase):
     )
     self.assertEqual(command.environment, (('PYTHONUNBUFFERED', '1'),))
 
+  def test_only_this_machine_reaches_the_first_process(self):
+    port = processes.free_port()
+    job = job_lib.parse(['-m', 'tests.launch.joiner'], python=sys.executable)
+    first, _ = processes.plan(topology_lib.Local(2, 1, port=port), job)
+    environment = os.environ | dict(first.environment)
+    joining = subprocess.Popen(first.argv, cwd=ROOT, env=environment)
+    try:
+      wait_until(lambda: listeners(port), seconds=60)
+      (address,) = listeners(port)
+      self.assertEndsWith(address, '0100007F')  # 127.0.0.1, or it in IPv6.
+    finally:
+      joining.kill()
+      joining.wait()
+
 
 class VerdictTest(parameterized.TestCase):
 
@@ -71,6 +98,10 @@ class VerdictTest(parameterized.TestCase):
       ([1, -6], 1),
       ([75, 1], 1),  # 75 says that the cause is another.
       ([75, -6], -6),
+      ([-6, 1], 1),  # Nor is the abort of one that lost the other.
+      ([134, 3, 75], 3),
+      ([-6, -9], -9),
+      ([-6, 75], -6),
       ([0, 75], 75),
       ([], 0),
   )
@@ -193,10 +224,8 @@ class LocalTest(parameterized.TestCase):
     for line in launcher.stderr:
       if 'in 2 s' in line:
         break
-    begin = time.monotonic()
     launcher.terminate()
     self.assertEqual(self.finish(launcher), 128 + signal.SIGTERM)
-    self.assertLess(time.monotonic() - begin, 1.5)
     self.assertLen(self.records(0), 2)
 
   def test_a_killed_launcher_leaves_nobody(self):
@@ -246,6 +275,10 @@ class BadInputTest(parameterized.TestCase):
       (('train', '--', '-m', 'a'), 'train: the program and its flags stand'),
       (('--data=x', '--', '-m', 'a'), "Unknown command line flag 'data'"),
       (('--num_processes=0', '--', '-m', 'a'), '--num_processes=0'),
+      (
+          ('--num_processes=2', '--devices_per_process=0', '--', '-m', 'a'),
+          '--devices_per_process=0: each of --num_processes=2 would take all',
+      ),
       (('--submit', '--dry_run', '--', '-m', 'a'), '--dry_run and --submit'),
       (('--nodry_run', '--', '-m', 'a'), '--dry_run and --submit'),
   )
@@ -258,7 +291,6 @@ class BadInputTest(parameterized.TestCase):
     self.assertStartsWith(result.stderr, 'error: ')
     self.assertIn(message, result.stderr)
     self.assertEqual(result.stderr.count('\n'), 1)
-
 
 
 if __name__ == '__main__':

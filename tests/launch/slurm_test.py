@@ -1,4 +1,9 @@
-"""What is submitted to SLURM; `-m slurm` submits it to a real one."""
+"""What is submitted to SLURM; `-m slurm` submits it to a real one.
+
+    LIMAML_KUAIRAND=DIR bash launch/test.sh -m slurm tests/launch/slurm_test.py
+
+trains KuaiRand-Pure as well; DIR is what README's --data_dir names.
+"""
 
 import ast
 import json
@@ -11,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -20,6 +26,7 @@ import pytest
 
 from launch import job as job_lib
 from launch import sbatch
+from launch import slurm_job
 from launch import topology as topology_lib
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
@@ -32,7 +39,6 @@ from tests.launch import slurm_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOB = job_lib.parse(['-m', 'experiments.train', '--data=a b'], python='py')
-_NUM_EPOCHS = 80  # Of 9 steps: 20 seconds.
 PROGRAM = ('py', '-m', 'experiments.train', '--data=a b')
 
 
@@ -125,8 +131,35 @@ class PlanTest(parameterized.TestCase):
     self.assertNotIn('Traceback', result.stderr)
 
 
+class CauseTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (['1: task 1: Exited with exit code 1', '0: task 0: Killed'], 1),
+      (['1: task 1: Killed', '0: task 0: Exited with exit code 1'], 137),
+      # These may be effects of what was reported later.
+      (['0: task 0: Aborted', '1: task 1: Exited with exit code 1'], 1),
+      (
+          [
+              '0: tasks 0,2-3: Aborted (core dumped)',
+              '0: task 4: Killed',
+              '1: task 1: Exited with exit code 3',
+          ],
+          3,
+      ),
+      ([f'{n}: task 0: Exited with exit code {n}' for n in (75, 2)], 2),
+      (['0: task 0: Aborted', '1: task 1: Killed'], 134),
+      (['0: task 0: Exited with exit code 75', '1: task 1: Killed'], 75),
+      (['0: task 0: Aborted', '1: task 1: Exited with exit code 75'], 134),
+  )
+  def test_is_the_failure_that_others_follow(self, lines, expected):
+    failures = [f'srun: error: node{line}\n'.encode() for line in lines]
+    self.assertEqual(slurm_job.cause(failures), expected)
+
+
 class OnSlurm(absltest.TestCase):
   """Submits to two virtual nodes of this machine."""
+
+  patience_seconds = 180
 
   @classmethod
   def setUpClass(cls):
@@ -159,8 +192,8 @@ class OnSlurm(absltest.TestCase):
     text = run('scontrol', 'show', 'job', self.job).stdout
     return dict(re.findall(r'(\S+?)=(\S*)', text))
 
-  def wait_until(self, condition, seconds=180):
-    deadline = time.monotonic() + seconds
+  def wait_until(self, condition):
+    deadline = time.monotonic() + self.patience_seconds
     while not condition():
       if time.monotonic() > deadline:
         text = self.output.read_text() if self.output.exists() else 'no output'
@@ -209,6 +242,12 @@ class JobTest(OnSlurm):
     self.start('0.0=wait', '0.1=die:9')
     self.assert_ended('COMPLETED', '0:0')
     self.assertEqual([self.num_starts('0'), self.num_starts('1')], [2, 2])
+
+  def test_an_aborted_task_starts_all_again(self):
+    self.start('0.0=wait', '0.1=die:6')
+    self.assert_ended('COMPLETED', '0:0')
+    self.assertIn(': task 1: Aborted', self.told)
+    self.assertIn('the step ended with status 134', self.told)
 
   def test_a_lost_peer_starts_all_again(self):
     self.start('0.0=wait', '0.1=leave:75')
@@ -277,28 +316,33 @@ class JobTest(OnSlurm):
 class TrainTest(OnSlurm):
   """Of meta-training, on two nodes."""
 
+  # 80 epochs of 9 steps: 20 seconds.
+  settings = (*commands.SMALL, '--config.outer_loop.num_epochs=80')
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
     cls.dir = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.dir)
-    commands.write_log(cls.dir / 'raw')
     cls.tasks = cls.dir / 'tasks'
+    raw = cls.raw()
     result = commands.run(
-        'prepare',
-        f'--data_dir={cls.dir / "raw"}',
-        f'--output={cls.tasks}',
-        *commands.SMALL,
+        'prepare', f'--data_dir={raw}', f'--output={cls.tasks}', *cls.settings
     )
     assert result.returncode == 0, result.stderr
+
+  @classmethod
+  def raw(cls):
+    """Returns the folder of the log."""
+    commands.write_log(cls.dir / 'raw')
+    return cls.dir / 'raw'
 
   def train(self, name):
     self.workdir = self.dir / name
     self.submit(
         '-m', 'experiments.train', f'--data={self.tasks}',
         f'--workdir={self.workdir}',
-        f'--compilation_cache={self.dir / "cache"}',
-        *commands.SMALL, f'--config.outer_loop.num_epochs={_NUM_EPOCHS}',
+        f'--compilation_cache={self.dir / "cache"}', *self.settings,
     )  # fmt: skip
 
   def losses(self):
@@ -361,6 +405,27 @@ class TrainTest(OnSlurm):
     chex.assert_trees_all_equal(self.state(), expected_state)
     self.assertEqual(self.losses(), expected_losses)
     self.assertEqual(int(expected_state.step), num_steps)
+
+
+@pytest.mark.slurm
+class KuaiRandTrainTest(TrainTest):
+  """The same of a real log, with the settings as they stand."""
+
+  settings = (
+      f'--config={ROOT}/experiments/configs/kuairand.py',
+      '--config.outer_loop.num_epochs=1',
+  )
+  patience_seconds = 600
+
+  @classmethod
+  def setUpClass(cls):
+    if 'LIMAML_KUAIRAND' not in os.environ:
+      raise unittest.SkipTest('NOT TRAINED ON kuairand: no LIMAML_KUAIRAND')
+    super().setUpClass()
+
+  @classmethod
+  def raw(cls):
+    return os.environ['LIMAML_KUAIRAND']
 
 
 if __name__ == '__main__':
