@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import time
 
 from absl.testing import absltest
 import chex
+import pytest
 
 from tests.training import clusters
 from tests.training import small_run
@@ -141,6 +143,37 @@ class KilledTrainingTest(absltest.TestCase):
     ):
       if begin < end:  # Else it was killed again before its first step.
         self.assertGreaterEqual(steps[begin] - 1, newest)
+
+class SilentPeerTest(absltest.TestCase):
+
+  @pytest.mark.slow
+  def test_a_process_that_is_silent_ends_the_others_in_time(self):
+    workdir = pathlib.Path(self.create_tempdir().full_path)
+    timeout = 10
+    silent, waiting = clusters.start_cluster(
+        2,
+        1,
+        workdir=workdir,
+        settings=_SETTINGS,
+        step_seconds=1,
+        peer_timeout_seconds=timeout,
+    )
+    try:
+      deadline = time.monotonic() + _PATIENCE_SECONDS
+      while not lines_of(workdir / 'metrics.jsonl'):
+        self.assertLess(time.monotonic(), deadline)
+        time.sleep(0.1)
+      # The second is stopped: what it holds open stays so.
+      waiting, silent = silent, waiting
+      silent.send_signal(signal.SIGSTOP)
+      begin = time.monotonic()
+      waiting.communicate(timeout=_PATIENCE_SECONDS)
+      self.assertLess(time.monotonic() - begin, 3 * timeout)
+      self.assertNotEqual(waiting.returncode, 0)
+    finally:
+      for process in (silent, waiting):
+        process.kill()
+        process.wait()
 
 
 if __name__ == '__main__':

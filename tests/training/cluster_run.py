@@ -106,7 +106,8 @@ def _note_episodes(path, settings):
 
 def main(arguments):
   """Trains as told."""
-  cluster.join(required=None, peer_timeout_seconds=20)
+  peer_timeout = arguments.get('peer_timeout_seconds', 60)
+  cluster.join(required=None, peer_timeout_seconds=peer_timeout)
   place = cluster.place()
   workdir = pathlib.Path(arguments['workdir'])
   settings = arguments.get('settings', {})

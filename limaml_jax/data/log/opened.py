@@ -39,11 +39,12 @@ class Opened(NamedTuple):
     return self.judged.filter(self.judged[checks_lib.REASON].isnull())
 
   def rejects(self) -> ir.Table:
-    """Returns file, row, field, reason and value of each rejected row.
+    """Returns file, row, field, reason and value of rejected rows, in order.
 
     Rows count as people do: from 1, or in a text file as lines.
     """
     rows = self.judged.filter(self.judged[checks_lib.REASON].notnull())
+    rows = rows.order_by([tables.FILE, tables.ROW])
     reason = rows[checks_lib.REASON]
     texts = lambda values: ibis.array([ibis.literal(v) for v in values])
     values = [
