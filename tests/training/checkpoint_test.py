@@ -7,6 +7,8 @@ from absl.testing import parameterized
 import jax
 
 from limaml_jax import errors
+from limaml_jax.blocks import encoder
+from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh
 from limaml_jax.training import run_config
@@ -35,6 +37,29 @@ class ConfigFileTest(absltest.TestCase):
     other = small_run.make_config(outer_loop__holdout_fraction=0.1)
     with self.assertRaisesRegex(errors.InputError, 'was 0.0, is 0.1'):
       run_config.settle(self.workdir, other, self.info)
+
+  def test_run_goes_on_on_another_mesh(self):
+    other = small_run.make_config(
+        training__mesh_rows=4, training__memory_budget_bytes=10**9
+    )
+    run_config.settle(self.workdir, other, self.info)
+    self.assertEqual(
+        run_config.load(self.workdir, self.info).training.mesh_rows, 1
+    )
+
+  def test_large_tables_of_before_their_rows_were_dealt_are_refused(self):
+    path = self.workdir / run_config.CONFIG_FILE
+    settings = json.loads(path.read_text())
+    del settings['table layout']
+    path.write_text(json.dumps(settings))
+    run_config.settle(self.workdir, self.config, self.info)
+    first, *others = self.info.features
+    large = dataclasses.replace(first, num_rows=encoder.MANY_ROWS + 1)
+    info = dataclasses.replace(self.info, features=(large, *others))
+    with self.assertRaisesRegex(errors.InputError, 'in another order; train'):
+      run_config.load(self.workdir, info)
+    with self.assertRaisesRegex(errors.InputError, 'table layout was None'):
+      run_config.settle(self.workdir, self.config, info)
 
   def test_load_returns_what_was_settled(self):
     found = run_config.load(self.workdir, self.info)
@@ -87,6 +112,25 @@ class ConfigFileTest(absltest.TestCase):
     with checkpoint.Checkpoints(self.workdir) as checkpoints:
       with self.assertRaisesRegex(errors.InputError, 'no checkpoint'):
         checkpoints.restore_served(None)
+
+
+class ShapesTest(absltest.TestCase):
+
+  def test_a_network_of_another_shape_is_refused(self):
+    # Tables may have other padding; all else is what it was.
+    workdir = pathlib.Path(self.create_tempdir().full_path)
+    small_run.train(workdir, stop_after=1)
+    _, info = small_run.make_data()
+    config = small_run.make_config(model__global_block__widths=(5,))
+    assembly = assembly_lib.assemble(config, info)
+    abstract = assembly_lib.abstract_state(config, assembly)
+    with checkpoint.Checkpoints(workdir) as checkpoints:
+      with self.assertRaisesRegex(
+          errors.InputError, r'bias is of shape \(4,\), not \(5,\)'
+      ):
+        checkpoints.restore_newest(abstract)
+      with self.assertRaisesRegex(errors.InputError, 'is of shape'):
+        checkpoints.restore_params(abstract.params)
 
 
 class MetricWriterTest(absltest.TestCase):
