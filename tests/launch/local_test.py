@@ -141,6 +141,8 @@ class LocalTest(parameterized.TestCase):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests under nohup has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
     self.launchers.append(launcher)
     return launcher

@@ -13,6 +13,7 @@ from absl.testing import absltest
 import numpy as np
 import pytest
 
+from limaml_jax import cluster
 from limaml_jax import errors
 from limaml_jax.refresh import generate
 from limaml_jax.refresh import staging as staging_lib
@@ -125,7 +126,7 @@ class StagingTest(absltest.TestCase):
     super().setUp()
     self.dir = pathlib.Path(self.create_tempdir().full_path)
     self.enter_context(
-        mock.patch.object(staging_lib, '_PATIENCE_SECONDS', 0.3)
+        mock.patch.object(cluster, '_PATIENCE_SECONDS', 0.3)
     )
     self.plan = generate.Plan(
         None, None, (generate.Part(8, np.arange(3)),)  # No more is read.
