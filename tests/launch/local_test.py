@@ -132,6 +132,8 @@ class LocalTest(parameterized.TestCase):
   def start(self, *actions, num=2, flags=(), **environment):
     launcher = subprocess.Popen(
         [
+            # Whoever runs the tests under nohup has it ignored.
+            'env', '--default-signal=HUP',
             sys.executable, '-m', 'launch.local', f'--num_processes={num}',
             '--submit', *flags, '--', '-m', 'tests.launch.member',
             str(self.folder), *actions,
@@ -141,8 +143,6 @@ class LocalTest(parameterized.TestCase):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests under nohup has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
     self.launchers.append(launcher)
     return launcher
