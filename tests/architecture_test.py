@@ -7,7 +7,7 @@ from absl.testing import parameterized
 
 _REPOSITORY = pathlib.Path(__file__).parents[1]
 _PACKAGE = 'limaml_jax'
-_GROUND = frozenset({'types', 'config', 'errors', 'cells', 'cluster'})
+_GROUND = frozenset({'types', 'config', 'errors', 'cells'})
 # Which parts of the package each station may import, beside itself.
 _ALLOWED = {
     'linear': frozenset(),
@@ -19,9 +19,12 @@ _ALLOWED = {
     'bundle': _GROUND | {'store'},
     'export': _GROUND | {'blocks.encoder', 'blocks.global_block', 'bundle'},
     'serving': _GROUND | {'store', 'bundle'},
-    'training': _GROUND | {'overrides', 'blocks', 'meta', 'data'},
+    'training': _GROUND
+    | {'cluster', 'overrides', 'blocks', 'meta', 'data'},
     'refresh': _GROUND
-    | {'overrides', 'blocks', 'meta', 'data', 'store', 'evaluation'},
+    | {
+        'cluster', 'overrides', 'blocks', 'meta', 'data', 'store', 'evaluation',
+    },
 }
 _JAX = frozenset({
     'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'chex', 'grain', 'tensorflow',
