@@ -57,14 +57,25 @@ def run_subject(mains: Mapping[str, Callable[[], None]]) -> None:
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
     try:
       mains[given]()
-    except errors.InputError as error:
-      _fail(str(error))
-    except OSError as error:  # A disk, a folder, a permission.
-      if error.filename is None:
+    except (errors.InputError, OSError) as error:
+      line = line_of(error)
+      if line is None:
         raise
-      _fail(f'{error.filename}: {error.strerror}; choose another path')
+      _fail(line)
 
   app.run(checked_main, flags_parser=_parse)
+
+
+def line_of(error: errors.InputError | OSError) -> str | None:
+  """Returns what to tell of bad input, a disk, a folder, a permission.
+
+  None is for what is told of by a traceback: an OSError that names no file.
+  """
+  if isinstance(error, errors.InputError):
+    return str(error)
+  if error.filename is None:
+    return None
+  return f'{error.filename}: {error.strerror}; choose another path'
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -83,14 +83,9 @@ def _run(main: Callable[[], None], notes_sigterm: bool) -> None:
   except cluster.KnownError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(1)  # In order: all do.
-  except errors.InputError as error:
-    _leave(f'error: {error}', 1)
-  except OSError as error:
-    if error.filename is None:
-      _leave(traceback.format_exc(), 1)
-    _leave(
-        f'error: {error.filename}: {error.strerror}; choose another path', 1
-    )
+  except (errors.InputError, OSError) as error:
+    line = binary.line_of(error)
+    _leave(f'error: {line}' if line else traceback.format_exc(), 1)
   except jax.errors.JaxRuntimeError as error:
     reason = str(error).strip().splitlines()[0][:200]
     if reason.startswith(_OWN_FAULTS):

@@ -9,6 +9,7 @@ import tempfile
 import time
 
 from absl.testing import absltest
+from absl.testing import parameterized
 
 from limaml_jax.training import writers
 from tests.experiments import commands
@@ -29,6 +30,32 @@ def launch(*flags):
       timeout=_PATIENCE_SECONDS,
       check=False,
   )  # fmt: skip
+
+
+class LeaveTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      ('UNAVAILABLE', 75, 'process 1 of 2 lost the others (UNAVAILABLE: told'),
+      ('RESOURCE_EXHAUSTED', 1, 'JaxRuntimeError: RESOURCE_EXHAUSTED: told'),
+      ('bug', 1, 'ValueError: a bug'),
+  )
+  def test_status_and_words_are_of_the_cause(self, how, status, words):
+    result = subprocess.run(
+        [
+            sys.executable, '-m', 'launch.local', '--num_processes=2',
+            '--submit', '--max_restarts=0', '--grace_seconds=0', '--', '-m',
+            'tests.experiments.leaving', f'--how={how}',
+            '--compilation_cache=',
+        ],
+        cwd=commands.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )  # fmt: skip
+    self.assertEqual(result.returncode, status, result.stderr[-3000:])
+    self.assertIn(words, result.stderr)
+    self.assertIn(f'process 1 ended with status {status}', result.stderr)
 
 
 class MultihostTest(absltest.TestCase):

@@ -1,6 +1,5 @@
 """Manifests of the launcher: valid, and what the programs need."""
 
-import copy
 import pathlib
 import re
 import subprocess
@@ -14,6 +13,7 @@ from launch import job as job_lib
 from launch import jobset
 from launch import refresh_cronjob
 from launch import topology as topology_lib
+from tests.launch import manifests
 from tests.launch import schemas
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -54,17 +54,6 @@ def pod_of(manifest):
   return schemas.job_of(manifest)['spec']['template']['spec']
 
 
-def plant(manifest, path, value):
-  """Returns a copy with a value put at a path."""
-  manifest = copy.deepcopy(manifest)
-  *parents, last = path
-  place = manifest
-  for step in parents:
-    place = place[step]
-  place[last] = value
-  return manifest
-
-
 class SchemaTest(parameterized.TestCase):
 
   @parameterized.named_parameters(*TOPOLOGIES)
@@ -89,7 +78,7 @@ class SchemaTest(parameterized.TestCase):
       self.skipTest('MANIFESTS NOT VALIDATED by kubernetes-validate: not there')
     self.assertEqual(said, '')
     # And it would not accept anything.
-    wrong = plant(documents[1], ('spec', 'completions'), 'two')
+    wrong = manifests.plant(documents[1], ('spec', 'completions'), 'two')
     self.assertIn('two', schemas.of_core([wrong], version))
 
   @parameterized.named_parameters(
@@ -117,7 +106,7 @@ class SchemaTest(parameterized.TestCase):
   )  # fmt: skip
   def test_a_planted_error_is_found(self, path, value, message):
     _, manifest = jobset.plan(GPUS, JOB)
-    found = schemas.problems(plant(manifest, path, value))
+    found = schemas.problems(manifests.plant(manifest, path, value))
     self.assertNotEmpty(found)
     self.assertIn(message, found[0])
 

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterator
+import copy
 import os
 import pathlib
 import re
@@ -199,3 +200,14 @@ def loose_names(pod: Any) -> Iterator[str]:
   mounted = {mount['name'] for mount in container['volumeMounts']}
   for name in mounted ^ {volume['name'] for volume in pod['volumes']}:
     yield f'volume {name!r} is not both there and mounted'
+
+
+def plant(manifest: dict, path: tuple, value: Any) -> dict:
+  """Returns a copy with one value changed; path's last part may be new."""
+  manifest = copy.deepcopy(manifest)
+  *parents, last = path
+  place = manifest
+  for part in parents:
+    place = place[part]
+  place[last] = value
+  return manifest

@@ -4,7 +4,6 @@ kubernetes-validate checks their pods where it is on PATH, and the definitions
 of KServe and Seldon in the folder LIMAML_CRDS the rest.
 """
 
-import copy
 import json
 import os
 import pathlib
@@ -44,17 +43,6 @@ def all_problems(document):
         document, versions[document['apiVersion']], f'definition of {kind}'
     )
   return found
-
-
-def plant(document, path, value):
-  """Returns a manifest with one value changed; path's last part may be new."""
-  document = copy.deepcopy(document)
-  *parents, last = path
-  place = document
-  for part in parents:
-    place = place[part]
-  place[last] = value
-  return document
 
 
 class ServingManifestsTest(parameterized.TestCase):
@@ -110,7 +98,8 @@ class ServingManifestsTest(parameterized.TestCase):
       ('flag_for_a_number', ('spec', 'replicas'), True, 'no integer'),
   )  # fmt: skip
   def test_a_planted_error_is_found(self, path, value, message):
-    found = all_problems(plant(load('deployment.yaml')[0], path, value))
+    wrong = manifests.plant(load('deployment.yaml')[0], path, value)
+    found = all_problems(wrong)
     self.assertLen(found, 1)
     self.assertIn(message, found[0])
 
@@ -119,7 +108,7 @@ class ServingManifestsTest(parameterized.TestCase):
       ('seldon', 'seldon.yaml', ('spec', 'predictors', 0, 'graph', 'model')),
   )
   def test_an_unknown_field_of_a_custom_resource_is_found(self, name, path):
-    found = all_problems(plant(load(name)[0], path, 'v2'))
+    found = all_problems(manifests.plant(load(name)[0], path, 'v2'))
     self.assertNotEmpty(found)
     self.assertIn('unknown field', found[0])
 
@@ -134,7 +123,7 @@ class ServingManifestsTest(parameterized.TestCase):
   )
   def test_a_wrong_name_is_found(self, path, value, message):
     pod = manifests.pod_of(load('deployment.yaml')[0])
-    found = list(manifests.loose_names(plant(pod, path, value)))
+    found = list(manifests.loose_names(manifests.plant(pod, path, value)))
     self.assertNotEmpty(found)
     self.assertIn(message, found[0])
 
