@@ -189,6 +189,21 @@ class LayoutTest(parameterized.TestCase):
       counts = np.bincount(np.asarray(rows[:8192]) // (size // parts))
       np.testing.assert_array_equal(counts, [8192 // parts] * parts)
 
+  def test_unknown_rows_of_a_large_table_start_at_zero(self):
+    specs = [
+        types.FeatureSpec(name, 'categorical', 'item', 'global', num_rows)
+        for name, num_rows in (('key', 2**16), ('shop', 100))
+    ]
+    layout = encoder.make_layout(
+        specs, max_dimension=4, dimensions={'shop': 4}
+    )
+    table = encoder.init_tables(jax.random.key(0), layout, scale=1.0)
+    indexed = encoder.index({'key': 0, 'shop': 0}, specs=specs, layout=layout)
+    np.testing.assert_array_equal(
+        np.flatnonzero(~np.asarray(table['dimension_4']).any(axis=1)),
+        np.sort(indexed.ids['dimension_4']),
+    )
+
   def test_many_rows_are_normal_and_the_same_however_they_are_divided(self):
     spec = types.FeatureSpec('key', 'categorical', 'item', 'global', 2**20 + 3)
     layout = encoder.make_layout([spec], max_dimension=4, dimensions={})
