@@ -135,12 +135,15 @@ class GlobalBlockConfig:
     widths: of the hidden layers.
     num_cross_layers: cross layers (DCN-v2) in front of the hidden layers.
     wide: adds a linear path from the inputs to the logit.
+    bilinear: adds the product of the embedding and a linear map of the
+      features: matrix factorization beside the hidden layers.
     compute_dtype: 'float32' or 'bfloat16'; parameters and logits stay float32.
   """
 
   widths: tuple[int, ...] = (128, 64)
   num_cross_layers: int = 0
   wide: bool = True
+  bilinear: bool = False
   compute_dtype: str = 'float32'
 
 

@@ -81,7 +81,8 @@ class Examples(NamedTuple):
       the first makes the embedding, the others go with the rows.
     features: the global block's inputs: raw features with leaves [S, ...], or
       once encoded what it makes of them without any embedding.
-    labels: 0 or 1, [S].
+    labels: what is learned of the rows, 0 or 1, or between where the schema
+      gives a target, [S].
     mask: weight of real rows, above 0 and 1 where the log has none; 0 for
       padding, [S].
     ages: seconds from each row to the latest real one, 0 for padding, [S]; None

@@ -43,6 +43,7 @@ def make_tasks(
       num_history=history,
       timestamps=times,
       labels=labels.astype(np.float32),
+      targets=labels.astype(np.float32),
       weights=np.ones(entity.size, np.float32),
       entity_features={
           'user_id': np.where(history > 0, np.arange(num_entities) + 1, 0)

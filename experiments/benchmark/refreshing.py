@@ -170,6 +170,7 @@ def _make_data() -> tuple[dataset.TaskTable, dataset.DatasetInfo]:
   times = _START + position * (_DAY // (2 * _EVENTS.value))
   times[position >= np.repeat(first, sizes)] = _START + _DAY + _DAY // 2
   num_events = len(times)
+  labels = (rng.random(num_events) < 0.3).astype(np.float32)
   table = dataset.TaskTable(
       entity_keys=np.char.add('u', np.arange(10**8, 10**8 + num_entities)
                               .astype(np.str_)),
@@ -177,7 +178,8 @@ def _make_data() -> tuple[dataset.TaskTable, dataset.DatasetInfo]:
       num_history=sizes,
       num_train=sizes,
       timestamps=times,
-      labels=(rng.random(num_events) < 0.3).astype(np.float32),
+      labels=labels,
+      targets=labels,
       weights=np.ones(num_events, np.float32),
       entity_features={
           'user_id': rng.integers(0, 1000, num_entities).astype(np.int32),

@@ -30,11 +30,13 @@ class Prepared(NamedTuple):
     features: [F].
     first: the features' half of the first layer, bias included, [width].
     wide: the features' half of the linear path, [1].
+    bilinear: what an embedding is multiplied with on the bilinear path, [E].
   """
 
   features: jax.Array
   first: jax.Array
   wide: jax.Array
+  bilinear: jax.Array
 
 
 def init(
@@ -46,8 +48,8 @@ def init(
 ) -> types.Params:
   """Returns parameters for embeddings of those sizes, features [F]."""
   num_inputs = sum(embedding_sizes.values()) + num_features
-  module = _GlobalBlock(config, num_inputs)
-  return module.init(key, jnp.zeros((num_inputs,)), num_features)['params']
+  module = _GlobalBlock(config, num_inputs, num_features)
+  return module.init(key, jnp.zeros((num_inputs,)))['params']
 
 
 def prepare(
@@ -57,7 +59,7 @@ def prepare(
     config: config_lib.GlobalBlockConfig,
 ) -> Prepared:
   """Runs the half that reads regular features, [F], and no embedding."""
-  module = _GlobalBlock(config, _num_inputs(params, config))
+  module = _GlobalBlock(config, _num_inputs(params, config), features.size)
   prepared = module.apply(
       {'params': params}, features, method=_GlobalBlock.prepare
   )
@@ -88,7 +90,9 @@ def apply_in_inner_loop(
 
 def _apply(params, embeddings, prepared, config, run_stack) -> jax.Array:
   ordered = jnp.concatenate([embeddings[t] for t in sorted(embeddings)])
-  module = _GlobalBlock(config, _num_inputs(params, config), run_stack)
+  module = _GlobalBlock(
+      config, _num_inputs(params, config), prepared.features.size, run_stack
+  )
   logit = module.apply(
       {'params': params}, ordered, prepared, method=_GlobalBlock.logit
   )
@@ -104,10 +108,11 @@ def _num_inputs(
 
 
 class _GlobalBlock(nn.Module):
-  """Optional cross layers, hidden layers with ReLU, optional linear path."""
+  """Cross layers, hidden layers with ReLU, linear and bilinear path, if any."""
 
   config: config_lib.GlobalBlockConfig
   num_inputs: int
+  num_features: int
   run_stack: StackFn = relu_stack.logit
 
   def setup(self):
@@ -121,20 +126,25 @@ class _GlobalBlock(nn.Module):
     self.last = dense.Dense(widths[-1], 1)
     if self.config.wide:
       self.wide = dense.Dense(size, 1, use_bias=False)
+    if self.config.bilinear:
+      self.bilinear = dense.Dense(
+          self.num_features, size - self.num_features, use_bias=False
+      )
 
-  def __call__(self, inputs: jax.Array, num_features: int) -> jax.Array:
-    split = inputs.size - num_features
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    split = self.num_inputs - self.num_features
     return self.logit(inputs[:split], self.prepare(inputs[split:]))
 
   def prepare(self, features: jax.Array) -> Prepared:
     features = dense.to_compute_dtype(features, self.config.compute_dtype)
-    start = self.num_inputs - features.size
+    start = self.num_inputs - self.num_features
     first = self._layers()[0]
     nothing = jnp.zeros(1, features.dtype)
     return Prepared(
         features=features,
         first=first.add_bias(first.part(features, start)),
         wide=self.wide.part(features, start) if self.config.wide else nothing,
+        bilinear=self.bilinear(features) if self.config.bilinear else nothing,
     )
 
   def logit(self, embedding: jax.Array, prepared: Prepared) -> jax.Array:
@@ -152,6 +162,8 @@ class _GlobalBlock(nn.Module):
     logit = self.run_stack(hidden, stack) if stack else hidden[0]
     if self.config.wide:
       logit += (prepared.wide + self.wide.part(embedding, 0))[0]
+    if self.config.bilinear:
+      logit += jnp.sum(embedding * prepared.bilinear)
     return logit.astype(self.last.kernel.dtype)
 
   def _layers(self) -> list[dense.Dense]:

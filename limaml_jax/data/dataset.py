@@ -103,6 +103,8 @@ class TaskTable(NamedTuple):
     num_train: how many of those may be trained on, [N] int64.
     timestamps: UTC seconds, [events] int64.
     labels: 0 or 1, [events] float32.
+    targets: what the losses learn, 0 to 1, [events] float32; the labels where
+      the schema gives none.
     weights: of the events in the losses, [events] float32; 1 where the schema
       gives none.
     entity_features: raw features per entity, leaves [N, ...].
@@ -115,6 +117,7 @@ class TaskTable(NamedTuple):
   num_train: np.ndarray
   timestamps: np.ndarray
   labels: np.ndarray
+  targets: np.ndarray
   weights: np.ndarray
   entity_features: types.HostFeatures
   event_features: types.HostFeatures

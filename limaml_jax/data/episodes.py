@@ -257,7 +257,7 @@ def _gather_rows(
   return types.Examples(
       meta_features={entity_type: {n: of_inputs(n) for n in names.meta}},
       features={n: of_rows(n) for n in names.regular},
-      labels=np.where(real, table.labels[events], 0),
+      labels=np.where(real, table.targets[events], 0),
       mask=np.where(real, table.weights[events], 0).astype(np.float32),
       ages=_ages(table.timestamps[events], real),
   )

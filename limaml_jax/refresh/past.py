@@ -32,7 +32,7 @@ class Past:
     # Sums wrap around; events hold their time, so their order is hashed, too.
     self._sums = np.zeros(table.timestamps.size + 1, np.uint64)
     events = self._sums[1:]
-    _mix(events, (table.timestamps, table.labels, table.weights))
+    _mix(events, (table.timestamps, table.targets, table.weights))
     _mix(events, _sorted(table.event_features))
     np.cumsum(events, out=events)
     self._entities = np.zeros(len(table.entity_keys), np.uint64)

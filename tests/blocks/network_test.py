@@ -50,6 +50,18 @@ class GlobalBlockTest(parameterized.TestCase):
   def test_without_wide_path_it_has_no_parameters(self):
     self.assertNotIn('wide', init(wide=False)[0])
 
+  def test_bilinear_path_is_linear_in_either_side(self):
+    params, config = init(widths=(), wide=False, bilinear=True)
+    params = jax.tree.map(jnp.zeros_like, params)
+    kernel = jnp.asarray([[1.0, 10.0, 0.0], [0.0, 0.0, 100.0]])
+    params['bilinear']['kernel'] = kernel
+    logit = score(params, config)
+    # Features (3, 4) make (3, 30, 400), for item and user (0.5, 1, -2).
+    self.assertAlmostEqual(float(logit), 1.5 + 30 - 800, places=3)
+
+  def test_without_bilinear_path_it_has_no_parameters(self):
+    self.assertNotIn('bilinear', init()[0])
+
   def test_cross_layer_multiplies_inputs(self):
     params, config = init(widths=(), num_cross_layers=1, wide=False)
     params = jax.tree.map(jnp.zeros_like, params)

@@ -150,6 +150,18 @@ class BadLogTest(parameterized.TestCase):
     )
     self.assert_refused("schema.toml: feature 'leak'", message)
 
+  def test_feature_that_the_target_is_made_of(self):
+    self.log.edit_schema(
+        'outcomes = ["rating", "watched"]', 'target = "watched / 1000"'
+    )
+    self.log.add_feature(
+        name='leak', owner='context', kind='numeric', role='global',
+        column='watched',
+    )
+    self.assert_refused(
+        "schema.toml: feature 'leak'", 'what the target is made of'
+    )
+
   def test_misspelled_outcome(self):
     self.log.edit_schema('"watched"]', '"wached"]')
     self.assert_refused("interactions.outcomes: ", "no column 'wached'",

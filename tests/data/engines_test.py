@@ -31,6 +31,7 @@ timestamp = "time"
 timestamp_unit = "iso"
 timestamp_zone = "Europe/Berlin"
 label = "rating >= 4"
+target = "(rating - 1) / 4"
 weight = "1 + rating // 2"
 duplicates = "DUPLICATES"
 outcomes = ["rating"]

@@ -34,6 +34,7 @@ def tables(draw):
       num_train=sizes,
       timestamps=np.concatenate([np.sort(times) for times in histories]),
       labels=(np.arange(num_events) % 2).astype(np.float32),
+      targets=(np.arange(num_events) % 2).astype(np.float32),
       weights=np.ones(num_events, np.float32),
       entity_features={'user': np.arange(len(histories), dtype=np.int32)},
       event_features={'movie': 100 + np.arange(num_events, dtype=np.int32)},
@@ -45,6 +46,7 @@ def changed_from(table, now):
   future = table.timestamps >= now
   return table._replace(
       labels=np.where(future, 1 - table.labels, table.labels),
+      targets=np.where(future, 1 - table.targets, table.targets),
       event_features={
           name: np.where(future, -7, values).astype(values.dtype)
           for name, values in table.event_features.items()
@@ -60,6 +62,7 @@ def cut_at(table, now):
       offsets=counts[table.offsets],
       timestamps=table.timestamps[past],
       labels=table.labels[past],
+      targets=table.targets[past],
       weights=table.weights[past],
       event_features={
           name: values[past] for name, values in table.event_features.items()

@@ -229,6 +229,15 @@ class CountsTest(parameterized.TestCase):
     weight = column(self.profile(), 'watched - 1')
     self.assertEqual((weight.kind, weight.invalid), ('weight', 5))
 
+  def test_targets_beyond_1_are_invalid(self):
+    self.log.edit_schema(
+        'label = "rating >= 4"',
+        'label = "rating >= 4"\ntarget = "1 - watched"',
+    )
+    # Of 16 events three watched 0 and two 1: targets of 1 and 0.
+    target = column(self.profile(), '1 - watched')
+    self.assertEqual((target.kind, target.invalid), ('target', 11))
+
   def test_a_bucketized_number_is_a_number(self):
     self.log.edit_schema(
         'kind = "numeric"\nrole = "meta"\ncolumn = "age"',

@@ -136,6 +136,21 @@ class RejectsTest(parameterized.TestCase):
     weights = task_table.load(self.log.output).weights
     self.assertAlmostEqual(weights.sum(), sum(range(398)), places=1)
 
+  def test_targets(self):
+    self.log.edit_schema(
+        'label = "rating >= 4"',
+        'label = "rating >= 4"\ntarget = "watched / 395"',
+    )
+    # The last two were watched for longer than that.
+    info = self.prepare(GOOD)
+    self.assertEqual(info.num_interactions, 396)
+    first, second = self.rejected()
+    self.assertEqual(first['reason'], 'a number from 0 to 1')
+    self.assertEqual(second['field'], "target 'watched / 395'")
+    table = task_table.load(self.log.output)
+    self.assertEqual((table.targets.min(), table.targets.max()), (0.0, 1.0))
+    self.assertNotEqual(table.targets.tolist(), table.labels.tolist())
+
 
 if __name__ == '__main__':
   absltest.main()

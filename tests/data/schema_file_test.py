@@ -113,7 +113,7 @@ class LoadTest(parameterized.TestCase):
     log.edit_schema(
         'timestamp_unit = "s"',
         'timestamp_unit = "iso"\ntimestamp_zone = "Asia/Shanghai"\n'
-        'weight = "1 + watched"',
+        'target = "watched / 9"\nweight = "1 + watched"',
     )
     log.edit_schema(
         'files = ["users.csv"]',
@@ -124,6 +124,7 @@ class LoadTest(parameterized.TestCase):
     schema = schema_file.load(log.schema)
     self.assertEqual(schema.interactions.timestamp_zone, 'Asia/Shanghai')
     self.assertEqual(schema.interactions.weight, '1 + watched')
+    self.assertEqual(schema.interactions.target, 'watched / 9')
     table = schema.entities['user'].side_table
     self.assertEqual((table.valid_from, table.valid_from_unit), ('on', 'ms'))
     age, city, *_ = schema.features

@@ -81,6 +81,18 @@ class TaskBlocksTest(absltest.TestCase):
       table = self.prepare(weight=_WEIGHTS)
     self.assertEqual(table.weights.tolist(), _WEIGHTS)
 
+  def test_targets_come_through_cut_with_the_blocks(self):
+    targets = [0.0, 1.0, 0.75, 0.25, 1.0, 0.5, 0.125]
+    with self.blocks_of(3):
+      table = self.prepare(target=targets)
+    self.assertEqual(table.targets.tolist(), targets)
+    self.assertEqual(table.targets.dtype, np.float32)
+    self.assertEqual(table.labels.tolist(), _ROWS['label'].to_pylist())
+
+  def test_targets_are_the_labels_where_the_log_has_none(self):
+    table = self.prepare()
+    self.assertEqual(table.targets.tolist(), table.labels.tolist())
+
   def test_blocks_come_back_in_order_from_many_shards(self):
     keys = ['änn'] * 4 + ['bob'] + ['雀'] * 2
     with (
@@ -97,20 +109,20 @@ class TaskBlocksTest(absltest.TestCase):
   def test_tasks_of_another_version_are_refused_with_a_remedy(self):
     described = task_builder._features
 
-    def without_lengths(specs):
+    def without_targets(specs):
       features = dict(described(specs))
-      del features['key_lengths']
+      del features['targets']
       return tfds.features.FeaturesDict(features)
 
     example = task_builder._example
 
     def older(block, specs):
       kept = example(block, specs)
-      del kept['key_lengths']
+      del kept['targets']
       return kept
 
     with (
-        mock.patch.object(task_builder, '_features', without_lengths),
+        mock.patch.object(task_builder, '_features', without_targets),
         mock.patch.object(task_builder, '_example', older),
         self.assertRaisesRegex(
             errors.InputError, 'tasks cannot be read.*experiments.prepare'

@@ -30,6 +30,7 @@ def make_data(cutoffs=(_DAY, 2 * _DAY)):
       num_history=history,
       timestamps=times,
       labels=(np.arange(times.size) % 2).astype(np.float32),
+      targets=np.zeros(times.size, np.float32),
       weights=np.ones(times.size, np.float32),
       entity_features={'age': np.asarray([10.0, 20.0, 30.0], np.float32)},
       event_features={'item': np.arange(times.size, dtype=np.int32)},

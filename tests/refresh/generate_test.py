@@ -82,16 +82,16 @@ def middle_time(table):
 
 
 def alter(table, events):
-  """Gives the events other labels, items and (in later seconds) times."""
-  labels, times = table.labels.copy(), table.timestamps.copy()
-  labels[events] = 1 - labels[events]
+  """Gives the events other targets, items and (in later seconds) times."""
+  targets, times = table.targets.copy(), table.timestamps.copy()
+  targets[events] = 1 - targets[events]
   times[events] += 1
   features = {}
   for name, values in table.event_features.items():
     features[name] = values.copy()
     features[name][events] = 1 + values[events] % 3
   return table._replace(
-      labels=labels, timestamps=times, event_features=features
+      targets=targets, timestamps=times, event_features=features
   )
 
 

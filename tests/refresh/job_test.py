@@ -65,6 +65,7 @@ def without_last(data):
       num_train=table.num_train[:-1],
       timestamps=table.timestamps[:stop],
       labels=table.labels[:stop],
+      targets=table.targets[:stop],
       weights=table.weights[:stop],
       entity_features=take(table.entity_features, -1),
       event_features=take(table.event_features, stop),
@@ -171,7 +172,7 @@ class RefreshTest(JobTest):
     self.assertNotIn(data[0].entity_keys[-1], self.contents(went).keys)
 
   @parameterized.named_parameters(
-      ('labels', lambda t: t._replace(labels=1 - t.labels)),
+      ('targets', lambda t: t._replace(targets=1 - t.targets)),
       ('weights', lambda t: t._replace(weights=t.weights + 1)),
       ('items', lambda t: t._replace(event_features=t.event_features | {
           'item_id': t.event_features['item_id'][::-1].copy()
@@ -195,8 +196,8 @@ class RefreshTest(JobTest):
     table, info, start = small_refresh.make_data()
     self.refresh(self.days[3])
     later = table.timestamps >= self.days[3]
-    labels = np.where(later, 1 - table.labels, table.labels)
-    data = table._replace(labels=labels), info, start
+    targets = np.where(later, 1 - table.targets, table.targets)
+    data = table._replace(targets=targets), info, start
     line = small_refresh.make_line(self.line.store, data=data)
     outcome = self.refresh(self.days[3], line)
     self.assertEqual(outcome.result, RESULT.ALREADY_PUBLISHED)

@@ -25,7 +25,8 @@ def make_table(num_entities=40_000):
       num_history=sizes,
       num_train=sizes,
       timestamps=np.arange(num_events) - np.repeat(offsets[:-1], sizes),
-      labels=rng.random(num_events).astype(np.float32),
+      labels=rng.integers(0, 2, num_events).astype(np.float32),
+      targets=rng.random(num_events).astype(np.float32),
       weights=np.ones(num_events, np.float32),
       entity_features={'age': rng.normal(size=num_entities)},
       event_features={
@@ -57,7 +58,7 @@ def slow_digest(table, cutoff):
       events += mixed(
           0,
           bits(table.timestamps[row]),
-          bits(table.labels[row]),
+          bits(table.targets[row]),
           bits(table.weights[row]),
           bits(table.event_features['item_id'][row]),
           *map(bits, table.event_features['tags'][row]),
@@ -90,7 +91,7 @@ class PastTest(parameterized.TestCase):
     self.assertEqual(found[:2], [self.digest(cutoff=1), self.digest(cutoff=2)])
     self.assertNotEqual(found[0], found[1])
 
-  @parameterized.parameters('timestamps', 'labels', 'weights')
+  @parameterized.parameters('timestamps', 'targets', 'weights')
   def test_notices_each_event(self, name):
     for event in (2, 32_767, 32_768, 70_000, self.table.labels.size - 1):
       column = getattr(self.table, name).copy()
@@ -124,16 +125,16 @@ class PastTest(parameterized.TestCase):
     )
 
   def test_passes_over_what_no_support_holds(self):
-    labels = self.table.labels.copy()
+    targets = self.table.targets.copy()
     # Of the five events of the first entity, 1 to 3 are its latest before 4.
-    labels[[0, 4]] += 1
-    changed = self.table._replace(labels=labels)
+    targets[[0, 4]] += 1
+    changed = self.table._replace(targets=targets)
     self.assertEqual(self.digest(changed), self.digest())
 
   def test_members_alone_count(self):
-    labels = self.table.labels.copy()
-    labels[-1] += 1
-    changed = self.table._replace(labels=labels)
+    targets = self.table.targets.copy()
+    targets[-1] += 1
+    changed = self.table._replace(targets=targets)
     members = np.arange(self.table.entity_keys.size) < 39_999
     self.assertEqual(
         self.digest(changed, members=members), self.digest(members=members)

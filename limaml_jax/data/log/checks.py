@@ -213,6 +213,18 @@ def of_label(column: str, label: str) -> Check:
   )
 
 
+def of_target(column: str, target: str) -> Check:
+  """Refuses a target that is no number from 0 to 1."""
+
+  def is_other(value):
+    number = to_number(value)
+    return number.isnull() | ~number.between(0.0, 1.0)
+
+  return _check(
+      column, f'target {target!r}', 'a number from 0 to 1', is_other
+  )
+
+
 def of_weight(column: str, weight: str) -> Check:
   """Refuses a weight that is not a finite number above 0."""
 

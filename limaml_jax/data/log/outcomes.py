@@ -23,6 +23,10 @@ def check_features(
   outcomes = dict.fromkeys(interactions.outcomes, 'an outcome of the event')
   for name in expressions.names_in(interactions.label, place):
     outcomes[name] = 'what the label is made of'
+  if interactions.target:
+    place = f'{schema.path}: interactions.target'
+    for name in expressions.names_in(interactions.target, place):
+      outcomes.setdefault(name, 'what the target is made of')
   folded = {name.casefold(): (name, why) for name, why in outcomes.items()}
   for feature in features:
     place = f'{schema.path}: feature {feature.name!r}'

@@ -99,6 +99,8 @@ def open_events(
   columns, formulas = _wanted(schema, features)
   place = f'{schema.path}: interactions'
   formulas[interactions.label] = f'{place}.label'
+  if interactions.target:
+    formulas[interactions.target] = f'{place}.target'
   if interactions.weight:
     formulas[interactions.weight] = f'{place}.weight'
   columns[interactions.timestamp] = f'{place}.timestamp'
@@ -144,8 +146,12 @@ def _event_checks(interactions, entity, features, table):
       'timestamp_unit',
   )
   found += checks.of_numbers(table)
-  label, weight = interactions.label, interactions.weight
+  label, target, weight = (
+      interactions.label, interactions.target, interactions.weight
+  )
   found.append(checks.of_label(table.computed[label], label))
+  if target:
+    found.append(checks.of_target(table.computed[target], target))
   if weight:
     found.append(checks.of_weight(table.computed[weight], weight))
   return found + _feature_checks(features, table)

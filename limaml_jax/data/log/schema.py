@@ -58,6 +58,8 @@ class Interactions:
     outcomes: columns known only after the event; refused as features.
     separator: between the columns of 'csv'.
     timestamp_zone: IANA name of the zone of 'iso' timestamps that name none.
+    target: SQL expression over the log's columns that gives a number from 0 to
+      1, what the losses learn in place of the label; the label when empty.
     weight: SQL expression over the log's columns that gives a finite number
       above 0, the weight of an event in the losses; 1 when empty.
   """
@@ -72,6 +74,7 @@ class Interactions:
   outcomes: tuple[str, ...] = ()
   separator: str = ','
   timestamp_zone: str = 'UTC'
+  target: str = ''
   weight: str = ''
 
 

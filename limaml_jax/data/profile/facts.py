@@ -22,8 +22,8 @@ class ColumnFacts(NamedTuple):
   Attributes:
     name: of the feature, or of the column.
     table: 'log', 'entity' or 'item'.
-    kind: 'key', 'time', 'label', 'weight', 'expression' for a column that only
-      expressions refer to, or the kind of a feature.
+    kind: 'key', 'time', 'label', 'target', 'weight', 'expression' for a column
+      that only expressions refer to, or the kind of a feature.
     type: in the file; that of the result, if it is an expression.
     rows: of its table.
     nulls: rows without a value.

@@ -92,6 +92,7 @@ def _of_columns(
       'key': 'have no key',
       'label': 'are neither 0 nor 1',
       'expression': 'are not numbers like the rest of the column',
+      'target': 'have no target from 0 to 1',
       'weight': 'have no weight above 0',
       **dict.fromkeys(
           schema_lib.NUMBER_KINDS, 'are not numbers that the feature allows'

@@ -59,6 +59,8 @@ def find(log: opening.OpenLog) -> list[Subject]:
       _time(log),
       _label(log),
   ]
+  if interactions.target:
+    result.append(_target(log))
   if interactions.weight:
     result.append(_weight(log))
   for feature in log.features:
@@ -105,6 +107,13 @@ def _label(log):
       invalid=f'coalesce({number} NOT IN (0, 1), true)',
       number=f'CASE WHEN {number} IN (0, 1) THEN {number} END',
   )
+
+
+def _target(log):
+  found = _computed(log, log.schema.interactions.target, 'target')
+  number = finite(found.value)
+  invalid = f'coalesce(({number}) NOT BETWEEN 0 AND 1, true)'
+  return found._replace(invalid=invalid, number=number)
 
 
 def _weight(log):

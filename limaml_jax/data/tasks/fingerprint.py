@@ -18,7 +18,7 @@ from limaml_jax.data.tasks import event_split
 from limaml_jax.data.tasks import task_blocks
 
 # Raised whenever the same request would give other contents than before.
-_REVISION = 6
+_REVISION = 7
 # Raised whenever the same encoding would give other numbers than before.
 _ENCODING_REVISION = 1
 _HEX_DIGITS = 32

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from limaml_jax.data.log import schema as schema_lib
 
 ENTITY, TIME, ITEM, LABEL = 'entity', 'time', 'item', 'label'
-WEIGHT = 'weight'
+TARGET, WEIGHT = 'target', 'weight'  # Where the schema gives them.
 ROWS_PER_PART = 2**18
 
 

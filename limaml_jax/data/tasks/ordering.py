@@ -19,6 +19,7 @@ from limaml_jax.data.log import values
 from limaml_jax.data.tasks.ordered_events import ENTITY
 from limaml_jax.data.tasks.ordered_events import ITEM
 from limaml_jax.data.tasks.ordered_events import LABEL
+from limaml_jax.data.tasks.ordered_events import TARGET
 from limaml_jax.data.tasks.ordered_events import TIME
 from limaml_jax.data.tasks.ordered_events import WEIGHT
 from limaml_jax.data.tasks.ordered_events import feature_column
@@ -63,6 +64,9 @@ def select_events(
       ITEM: values.as_text(rows[interactions.item]),
       LABEL: label.cast('float32'),
   }
+  if interactions.target:
+    target = rows[table.computed[interactions.target]]
+    columns[TARGET] = checks.to_number(target)
   if interactions.weight:
     weight = rows[table.computed[interactions.weight]]
     columns[WEIGHT] = checks.to_number(weight)

@@ -31,6 +31,7 @@ class TaskBlock(NamedTuple):
     num_train: of each entity, [stop - start].
     timestamps: UTC seconds, [events].
     labels: [events] float32.
+    targets: of the events in the losses, [events] float32.
     weights: of the events in the losses, [events] float32.
     entity_features: leaves [stop - start, ...].
     event_features: leaves [events, ...].
@@ -45,6 +46,7 @@ class TaskBlock(NamedTuple):
   num_train: np.ndarray
   timestamps: np.ndarray
   labels: np.ndarray
+  targets: np.ndarray
   weights: np.ndarray
   entity_features: types.HostFeatures
   event_features: types.HostFeatures
@@ -70,6 +72,7 @@ def blocks(
         num_train=index.split.num_train[start:stop],
         timestamps=index.timestamps[first:end],
         labels=piece.labels,
+        targets=piece.targets,
         weights=piece.weights,
         entity_features={
             name: values[start:stop]
@@ -91,6 +94,7 @@ class _Piece(NamedTuple):
   """Some events; all leaves [events, ...]."""
 
   labels: np.ndarray
+  targets: np.ndarray
   weights: np.ndarray
   features: types.HostFeatures
 
@@ -98,23 +102,30 @@ class _Piece(NamedTuple):
 def _encode(index, encoder):
   """Yields some encoded events at a time."""
   columns = [ordered_events.TIME, ordered_events.ITEM, ordered_events.LABEL]
-  has_weights = ordered_events.WEIGHT in index.ordered.columns
-  columns += [ordered_events.WEIGHT] * has_weights
   columns += [
-      field
-      for field in (f'feature.{spec.name}' for spec in encoder.specs)
-      if field in index.ordered.columns
+      name
+      for name in (
+          ordered_events.TARGET,
+          ordered_events.WEIGHT,
+          *(f'feature.{spec.name}' for spec in encoder.specs),
+      )
+      if name in index.ordered.columns
   ]
   for where, rows in index.parts(columns):
     if len(rows):
-      weights = np.ones(len(rows))
-      if has_weights:
-        weights = rows[ordered_events.WEIGHT].to_numpy()
+      labels = rows[ordered_events.LABEL].to_numpy()
       yield _Piece(
-          labels=rows[ordered_events.LABEL].to_numpy(),
-          weights=weights.astype(np.float32),
+          labels=labels,
+          targets=_numbers(rows, ordered_events.TARGET, labels),
+          weights=_numbers(rows, ordered_events.WEIGHT, np.ones(len(rows))),
           features=encoder.encode(where, rows),
       )
+
+
+def _numbers(rows, name, default):
+  """Returns a column, or what stands for it where the schema gives none."""
+  values = rows[name].to_numpy() if name in rows.column_names else default
+  return values.astype(np.float32)
 
 
 class _Pieces:
@@ -136,6 +147,7 @@ class _Pieces:
       size -= len(piece.labels)
     return _Piece(
         labels=np.concatenate([piece.labels for piece in parts]),
+        targets=np.concatenate([piece.targets for piece in parts]),
         weights=np.concatenate([piece.weights for piece in parts]),
         features={
             name: np.concatenate([piece.features[name] for piece in parts])
@@ -147,6 +159,7 @@ class _Pieces:
 def _slice(piece, rows):
   return _Piece(
       labels=piece.labels[rows],
+      targets=piece.targets[rows],
       weights=piece.weights[rows],
       features={name: x[rows] for name, x in piece.features.items()},
   )

@@ -20,7 +20,7 @@ from limaml_jax.data.tasks import task_layout
 
 SPLIT = 'tasks'
 _NAME = 'limaml_tasks'
-_VERSION = '4.0.0'
+_VERSION = '5.0.0'
 _SUFFIX = 'array_record'
 _BLOCKS_PER_SHARD = 1024
 # A record is read by itself. As small as at zstd's default level, in half the
@@ -111,6 +111,7 @@ def _features(specs) -> tfds.features.FeaturesDict:
       'num_train': _rows_of(np.int64),
       'timestamps': _rows_of(np.int64),
       'labels': _rows_of(np.float32),
+      'targets': _rows_of(np.float32),
       'weights': _rows_of(np.float32),
   }
   for key, grouped in task_layout.matrices(specs).items():
@@ -162,6 +163,7 @@ def _example(block, specs) -> dict[str, Any]:
       'num_train': block.num_train,
       'timestamps': block.timestamps,
       'labels': block.labels,
+      'targets': block.targets,
       'weights': block.weights,
   } | {
       key: task_layout.pack(features, grouped)

@@ -25,6 +25,7 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
     keys = task_layout.split_texts(
         stored.pop('entity_keys'), stored.pop('key_lengths')
     )
+    targets = stored.pop('targets')
   except Exception as error:  # The storage library raises whatever it likes.
     reason = str(error).splitlines()[0] if str(error) else repr(error)
     raise errors.InputError(
@@ -43,6 +44,7 @@ def load(directory: str | pathlib.Path) -> dataset.TaskTable:
       num_train=stored['num_train'],
       timestamps=stored['timestamps'],
       labels=stored['labels'],
+      targets=targets,
       weights=stored['weights'],
       entity_features=features['entity'],
       event_features=features['event'],

@@ -52,7 +52,7 @@ def relabel(data: pipeline.Dataset, since: int) -> pipeline.Dataset:
   """Turns the labels of all events from a time on."""
   table = data.table
   labels = np.where(table.timestamps >= since, 1 - table.labels, table.labels)
-  return data._replace(table=table._replace(labels=labels))
+  return data._replace(table=table._replace(labels=labels, targets=labels))
 
 
 def make_config(**settings) -> config_lib.Config:

@@ -17,7 +17,7 @@ def with_planted_levels(seed=0):
   sizes = np.diff(table.offsets)
   level = np.repeat(rng.choice([0.1, 0.9], sizes.size), sizes)
   labels = (rng.random(level.size) < level).astype(np.float32)
-  return data._replace(table=table._replace(labels=labels))
+  return data._replace(table=table._replace(labels=labels, targets=labels))
 
 
 def roc_auc(scores):
