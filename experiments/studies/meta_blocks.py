@@ -76,17 +76,19 @@ def page(results: results_lib.Results) -> page_lib.Page:
     rows.append([
         label,
         tables.with_interval(results.whole.figure(label)),
+        f'{results.fact(label, "parameters") or 0.0:,.0f}',
         tables.UNDEFINED if trained is None else f'{trained:.1f}',
         f'{1e6 * seconds / entities:.1f}',
         f'{(results.fact(label, "refresh_flops") or 0.0) / entities / 1e6:.2f}',
     ])
   table = page_lib.Table(
       'Quality and cost',
-      ['Meta block', 'ROC-AUC\n95 % interval', 'training, s',
+      ['Meta block', 'ROC-AUC\n95 % interval', 'parameters', 'training, s',
        'refresh, µs/entity', 'Mflop/entity'],
       rows,
-      'Training: outer steps, without compiling. Operations are those of'
-      ' matrix products, padding included.',
+      'Parameters: of the meta block and its history encoder, tables of'
+      ' embeddings apart. Training: outer steps, without compiling. Operations'
+      ' are those of matrix products, padding included.',
   )  # fmt: skip
   values = {label: results.whole.figure(label) for label in known}
   svg = figures.intervals('blocks', values, xlabel='ROC-AUC')

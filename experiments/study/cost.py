@@ -28,7 +28,8 @@ def measure(
 
   Returns:
     `refreshes_per_day`; `refresh_entities`; `refresh_seconds`, the median of
-    three; `refresh_flops`, of its matrix products, padding included.
+    three; `refresh_flops`, of its matrix products, padding included;
+    `parameters` of what makes an embedding, tables apart.
   """
   starts, cutoffs = data.info.cutoffs, replay.refreshes(data.table, data.info)
   if schedule:
@@ -44,11 +45,18 @@ def measure(
       'refresh_entities': float(len(data.table.entity_keys)),
       'refresh_seconds': float(np.median(seconds)),
       'refresh_flops': float(_count_flops(data, served, plan)),
+      'parameters': float(_count_parameters(served)),
   }
   if starts:
     days = (data.info.test_end - starts[0]) / 86400
     facts['refreshes_per_day'] = len(starts) / days
   return facts
+
+
+def _count_parameters(served: pipeline.Served) -> int:
+  """Counts those of the meta block and of its history encoder."""
+  blocks = served.params.meta_block, served.params.history
+  return sum(array.size for array in jax.tree.leaves(blocks))
 
 
 def _count_flops(

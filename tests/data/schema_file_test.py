@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 from absl.testing import absltest
@@ -148,6 +149,21 @@ class LoadTest(parameterized.TestCase):
     self.assertEqual(schema.features[-1].name, 'seen')
     self.assertEqual(schema.features[-1].of, ('movie',))
 
+  def test_keys_of_interactions_that_are_said_again_replace_those(self):
+    log = small_log.SmallLog(self.create_tempdir().full_path)
+    top = log.root / 'top.toml'
+    top.write_text(
+        'base = "schema.toml"\n[interactions]\ntarget = "watched / 9"\n'
+        'outcomes = ["watched"]'
+    )
+    base, schema = schema_file.load(log.schema), schema_file.load(top)
+    self.assertEqual(
+        schema.interactions,
+        dataclasses.replace(
+            base.interactions, target='watched / 9', outcomes=('watched',)
+        ),
+    )
+
   def test_a_side_table_that_is_said_again_replaces_that_of_the_base(self):
     log = small_log.SmallLog(self.create_tempdir().full_path)
     top = log.root / 'top.toml'
@@ -176,7 +192,11 @@ class LoadTest(parameterized.TestCase):
       ('base = "none.toml"', "base: 'none.toml' is no file beside it"),
       ('base = 3', 'base: is 3, expected text'),
       ('base = "schema.toml"\ninteractions = 3',
-       'interactions: beside base there are name'),
+       'interactions: is 3, expected a table'),
+      ('base = "schema.toml"\n[interactions]\ntarge = "0"',
+       "interactions.targe: unknown key; did you mean 'target'"),
+      ('base = "schema.toml"\nstorage = 3',
+       'storage: beside base there are name'),
       ('base = "schema.toml"\nitem = 3', 'item: is 3, expected a table'),
       ('base = "schema.toml"\nitem = {}',
        r'top.toml: base: features\[2\] .genres.: there is no .item.side_table'),

@@ -27,8 +27,8 @@ _NUM_ENTITIES = 40
 _VALIDATION = {'protocol.phase': 'validation'}
 _FACTS = {
     'train_seconds': 2.0, 'num_steps': 9.0, 'refresh_seconds': 0.5,
-    'refresh_entities': 40.0, 'refresh_flops': 1e6, 'refreshes_per_day': 1.0,
-    'weights_bytes': 4000.0, 'embedding_bytes': 128.0,
+    'refresh_entities': 40.0, 'refresh_flops': 1e6, 'parameters': 2e4,
+    'refreshes_per_day': 1.0, 'weights_bytes': 4000.0, 'embedding_bytes': 128.0,
 }  # fmt: skip
 
 # Study, the runs that know labels, and what its answer must then say.

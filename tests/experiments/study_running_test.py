@@ -244,6 +244,7 @@ class RunAllTest(parameterized.TestCase):
     self.assertEqual(facts['refresh_entities'], 40)
     self.assertGreater(facts['refresh_seconds'], 0)
     self.assertGreater(facts['refresh_flops'], 0)
+    self.assertGreater(facts['parameters'], 0)
 
 
 class ByTimeTest(absltest.TestCase):

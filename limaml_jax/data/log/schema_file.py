@@ -14,7 +14,8 @@ from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import spelling
 
 _PRIOR_ROWS = 20.0  # Of a past rate that says nothing of it.
-_TABLES = {'entities', 'item'}  # That a schema may say beside its base.
+# That a schema may say beside its base.
+_TABLES = {'interactions', 'entities', 'item'}
 _CHOICES = {
     'format': schema_lib.FORMATS,
     'timestamp_unit': schema_lib.TIMESTAMP_UNITS,
@@ -80,8 +81,8 @@ def _load_base(path, raw, above):
   for key in raw:
     if key not in ('base', 'name', 'features', *_TABLES):
       raise errors.InputError(
-          f'{path}: {key}: beside base there are name, entities, item and'
-          ' features alone; remove it'
+          f'{path}: {key}: beside base there are name, interactions, entities,'
+          ' item and features alone; remove it'
       )
   found = path.parent / name
   if not name or '\0' in name or not found.is_file():
@@ -101,11 +102,17 @@ def _load_base(path, raw, above):
 def _extend(base, raw, path):
   """Returns a base with other features behind its own.
 
-  An entity type or item that is said again stands in place of the base's.
+  An entity type or item that is said again, or a key of the interactions,
+  stands in place of the base's.
   """
   return dataclasses.replace(
       base,
       name=_typed(raw.get('name', base.name), str, f'{path}: name'),
+      interactions=_change(
+          base.interactions,
+          raw.get('interactions', {}),
+          f'{path}: interactions',
+      ),
       entities=base.entities
       | _entities(raw.get('entities', {}), f'{path}: entities'),
       item=_item(raw['item'], f'{path}: item') if 'item' in raw else base.item,
@@ -115,6 +122,16 @@ def _extend(base, raw, path):
       ),
       path=path,
   )
+
+
+def _change(record, raw, place):
+  """Returns a record with what a TOML table says of it."""
+  raw = _typed(raw, dict, place)
+  known = {
+      name: list(value) if isinstance(value, tuple) else value
+      for name, value in dataclasses.asdict(record).items()
+  }
+  return _record(type(record), known | raw, place)
 
 
 def _parse_schema(raw: dict[str, Any], path: str) -> schema_lib.Schema:

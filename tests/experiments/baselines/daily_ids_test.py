@@ -56,7 +56,8 @@ class DailyIdsTest(absltest.TestCase):
     )
     last = np.max(table.timestamps[is_first])
     labels = np.where(table.timestamps == last, 1 - table.labels, table.labels)
-    after = self.score(self.data._replace(table=table._replace(labels=labels, targets=labels)))
+    changed = table._replace(labels=labels, targets=labels)
+    after = self.score(self.data._replace(table=changed))
     same = self.scores.score == after.score
     self.assertTrue(np.all(same[after.day == 0]))
     self.assertFalse(np.any(same[after.day == 1]))
