@@ -20,7 +20,7 @@ from limaml_jax import config as config_lib
 def get_config() -> config_dict.ConfigDict:
   """Returns the settings."""
   config = config_lib.Config(
-      data=config_lib.DataConfig(schema='ml100k'),
+      data=config_lib.DataConfig(schema='ml100k_graded'),
       protocol=config_lib.ProtocolConfig(
           split='by_time',
           validation_start='2004-01-01T00:00:00+00:00',
@@ -31,13 +31,14 @@ def get_config() -> config_dict.ConfigDict:
           tasks_per_step=64, support_buckets=(128,), query_buckets=(16,)
       ),
       model=config_lib.ModelConfig(
-          meta_block=config_lib.MetaBlockConfig(kind='id_embedding')
+          meta_block=config_lib.MetaBlockConfig(kind='id_embedding'),
+          global_block=config_lib.GlobalBlockConfig(bilinear=True),
       ),
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=4.0, prior_rows=8.0
       ),
       outer_loop=config_lib.OuterLoopConfig(
-          num_epochs=6, table_learning_rate=8e-3, weight_decay=1e-2
+          num_epochs=6, table_learning_rate=8e-3, weight_decay=0.5
       ),
   )
   return variants.settings(config, tuned={})

@@ -33,12 +33,14 @@ def get_config() -> config_dict.ConfigDict:
       ),
       model=config_lib.ModelConfig(
           meta_block=config_lib.MetaBlockConfig(kind='deep_sets'),
-          global_block=config_lib.GlobalBlockConfig(num_cross_layers=1),
+          global_block=config_lib.GlobalBlockConfig(
+              num_cross_layers=1, bilinear=True
+          ),
           max_table_dimension=32,
       ),
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=0.5, prior_rows=8.0
       ),
-      outer_loop=config_lib.OuterLoopConfig(num_epochs=3),
+      outer_loop=config_lib.OuterLoopConfig(num_epochs=8, weight_decay=0.1),
   )
   return variants.settings(config, tuned={})

@@ -27,6 +27,8 @@ _COHORTS = {
     '21+': (21, None),
 }
 
+_GAIN = 'ROC-AUC gain of LiMAML by events before the cutoff'
+
 
 def runs(config: config_lib.Config) -> list[run_lib.Run]:
   """Returns LiMAML and what it is measured against."""
@@ -54,6 +56,18 @@ def page(results: results_lib.Results) -> page_lib.Page:
       }
       for name, measured in by_cohort.items()
   }
+  quality = tables.quality(
+      results, 'All rows', reference=variants.LIMAML
+  )
+  return page_lib.Page(
+      _answer(gains, against),
+      [_table(by_cohort, gains, against), quality],
+      [_drawing(gains, against)],
+  )
+
+
+def _table(by_cohort, gains, against) -> page_lib.Table:
+  """Returns a row for each cohort."""
   rows = []
   for name, measured in by_cohort.items():
     row = [
@@ -67,15 +81,18 @@ def page(results: results_lib.Results) -> page_lib.Page:
     rows.append(row)
   headers = ['Events', 'rows', 'entities', 'limaml']
   headers += [f'minus {other}\n95 % interval' for other in against]
-  title = 'ROC-AUC gain of LiMAML by events before the cutoff'
-  table = page_lib.Table(
-      title, headers, rows,
+  return page_lib.Table(
+      _GAIN, headers, rows,
       'Cohorts are frozen at the cutoff that a row was scored under.',
   )
+
+
+def _drawing(gains, against) -> page_lib.Drawing:
+  """Draws a line for each run that LiMAML is compared with."""
   series = {
       f'limaml - {other}': [
-          (float(place), gains[name][other])
-          for place, name in enumerate(gains)
+          (float(place), of_cohort[other])
+          for place, of_cohort in enumerate(gains.values())
       ]
       for other in against
   }
@@ -83,14 +100,7 @@ def page(results: results_lib.Results) -> page_lib.Page:
       'gains', series, xlabel='events of the entity before the cutoff',
       ylabel='ROC-AUC gain', ticks=list(gains), zero=True,
   )
-  quality = tables.quality(
-      results, 'All rows', reference=variants.LIMAML
-  )
-  return page_lib.Page(
-      _answer(gains, against),
-      [table, quality],
-      [page_lib.Drawing('gains', title, svg, 'Paired on the same rows.')],
-  )
+  return page_lib.Drawing('gains', _GAIN, svg, 'Paired on the same rows.')
 
 
 def _masks(support_size: np.ndarray) -> dict[str, np.ndarray]:

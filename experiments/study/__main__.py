@@ -13,6 +13,7 @@ setting of every run. docs/studies.md has the rest.
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -27,6 +28,7 @@ from experiments.study import running
 from experiments.study import settings as settings_lib
 from experiments.study import writing
 from limaml_jax import errors
+from limaml_jax.data import dataset
 
 flags.adopt_module_key_flags(binary)
 
@@ -81,17 +83,10 @@ def main() -> None:
       page = study.page(results)
     except errors.InputError as error:
       refused.append(str(error))
-  facts = {
-      'name': _NAME.value,
+  facts = _facts(study, data.info) | {
       'title': f'{study.TITLE}: {settings.label}',
-      'question': study.QUESTION,
-      'dataset': data.info.name,
-      'protocol': data.info.protocol,
       'window': writing.window(own.protocol),
       'seeds': results.seeds,
-      'command': shlex.join(
-          ['python', '-m', 'experiments.study', *sys.argv[1:]]
-      ),
       'refused': refused,
   }
   directory = workdir / f'{_NAME.value}-{settings.label}'
@@ -102,6 +97,19 @@ def main() -> None:
     raise errors.InputError(
         f'{directory}: no table: {"; ".join(refused)}; mend the runs'
     )
+
+
+def _facts(study: Any, info: dataset.DatasetInfo) -> dict[str, Any]:
+  """Returns what there is to say of a study before any run."""
+  return {
+      'name': _NAME.value,
+      'question': study.QUESTION,
+      'dataset': info.name,
+      'protocol': info.protocol,
+      'command': shlex.join(
+          ['python', '-m', 'experiments.study', *sys.argv[1:]]
+      ),
+  }
 
 
 if __name__ == '__main__':

@@ -83,26 +83,15 @@ def lines(
         look = look._replace(linestyle='none')
       # Lines stand beside each other, so that intervals do not overlap.
       place = _BESIDE * (index - (len(series) - 1) / 2)
-      known = [
+      moved = [
           (x * (1 + place) if log else x + place * span, figure)
           for x, figure in points
-          if figure.value is not None
       ]
-      values = np.array([figure.value for _, figure in known], float)
-      axes.plot(
-          [x for x, _ in known], values, label=label, linewidth=1.4,
-          **look._asdict(),
-      )
-      for x, figure in known:
-        if figure.interval is not None:
-          axes.vlines(x, *figure.interval, colors=look.color, linewidth=2.0)
+      _draw_line(axes, moved, label, look)
     if zero:
       axes.axhline(0.0, color=drawing.TEXT, linewidth=1.0)
     if log:
-      axes.set_xscale('log')
-      axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-      axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
-      axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+      _make_logarithmic(axes)
     if ticks is not None:
       axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlabel(xlabel)
@@ -110,3 +99,24 @@ def lines(
     drawing.legend(axes)
 
   return drawing.render(name, draw, height=3.8)
+
+
+def _draw_line(
+    axes: mpl_axes.Axes, points: Points, label: str, look: drawing.Look
+) -> None:
+  known = [(x, figure) for x, figure in points if figure.value is not None]
+  values = np.array([figure.value for _, figure in known], float)
+  axes.plot(
+      [x for x, _ in known], values, label=label, linewidth=1.4,
+      **look._asdict(),
+  )
+  for x, figure in known:
+    if figure.interval is not None:
+      axes.vlines(x, *figure.interval, colors=look.color, linewidth=2.0)
+
+
+def _make_logarithmic(axes: mpl_axes.Axes) -> None:
+  axes.set_xscale('log')
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())

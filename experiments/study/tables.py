@@ -83,23 +83,28 @@ def quality(
     if label in results.failed:
       rows.append([label, 'failed', *[UNDEFINED] * (len(headers) - 2)])
       continue
-    roc_auc = whole.figure(label)
-    row = [label, with_interval(roc_auc)]
-    if compared:
-      difference = whole.difference(label, reference)
-      row.append(
-          UNDEFINED
-          if label == reference
-          else with_interval(difference, signed=True)
-      )
-    rows.append([
-        *row,
-        with_interval(whole.figure(label, 'gauc')),
-        with_interval(whole.figure(label, 'gauc_by_refresh')),
-        value(whole.figure(label, 'normalized_entropy')),
-        value(whole.figure(label, 'log_loss')),
-        by_seed(roc_auc),
-    ])
+    rows.append(_quality(whole, label, reference if compared else None))
   count = f'{whole.num_rows:,} rows of {whole.num_entities:,} entities.'
   note = f'{count} {note}'.strip()
   return page.Table(title, headers, rows, note)
+
+
+def _quality(
+    measured: statistics.Measured, label: str, reference: str | None
+) -> list[str]:
+  """Returns the cells of a run."""
+  roc_auc = measured.figure(label)
+  row = [label, with_interval(roc_auc)]
+  if reference == label:
+    row.append(UNDEFINED)
+  elif reference:
+    difference = measured.difference(label, reference)
+    row.append(with_interval(difference, signed=True))
+  return [
+      *row,
+      with_interval(measured.figure(label, 'gauc')),
+      with_interval(measured.figure(label, 'gauc_by_refresh')),
+      value(measured.figure(label, 'normalized_entropy')),
+      value(measured.figure(label, 'log_loss')),
+      by_seed(roc_auc),
+  ]

@@ -98,11 +98,9 @@ def open_events(
   outcomes.check_features(schema, features)
   columns, formulas = _wanted(schema, features)
   place = f'{schema.path}: interactions'
-  formulas[interactions.label] = f'{place}.label'
-  if interactions.target:
-    formulas[interactions.target] = f'{place}.target'
-  if interactions.weight:
-    formulas[interactions.weight] = f'{place}.weight'
+  for key in ('label', 'target', 'weight'):
+    if formula := getattr(interactions, key):
+      formulas[formula] = f'{place}.{key}'
   columns[interactions.timestamp] = f'{place}.timestamp'
   columns[interactions.item] = f'{place}.item'
   columns[entity.key] = f'{schema.path}: entities key'
@@ -146,14 +144,13 @@ def _event_checks(interactions, entity, features, table):
       'timestamp_unit',
   )
   found += checks.of_numbers(table)
-  label, target, weight = (
-      interactions.label, interactions.target, interactions.weight
-  )
-  found.append(checks.of_label(table.computed[label], label))
-  if target:
-    found.append(checks.of_target(table.computed[target], target))
-  if weight:
-    found.append(checks.of_weight(table.computed[weight], weight))
+  for formula, check in (
+      (interactions.label, checks.of_label),
+      (interactions.target, checks.of_target),
+      (interactions.weight, checks.of_weight),
+  ):
+    if formula:
+      found.append(check(table.computed[formula], formula))
   return found + _feature_checks(features, table)
 
 
