@@ -72,14 +72,13 @@ def compile_step(
       dense=optimizer.dense_optimizer(config.outer_loop, num_steps=1000),
       table=optimizer.table_optimizer(config.outer_loop, num_steps=1000),
   )
-  state = state_lib.make_state(
-      jax.random.key(0), model.init, optimizers, mesh
-  )
+  create, shardings = state_lib.make_create(model.init, optimizers, mesh)
+  state = create(jax.random.key(0))
   update: jax.stages.Wrapped = state_lib.make_meta_update(  # pyrefly: ignore
       _meta_loss(model, config),
       optimizers,
       index=model.index,
-      shardings=state_lib.state_shardings(state, mesh),
+      shardings=shardings,
       mesh=mesh,
   )
   batch = mesh_lib.put_by_task(_batch(num_rows, num_tasks), mesh)

@@ -41,7 +41,11 @@ class Placement(NamedTuple):
   dimension: int
 
 
-Layout = dict[str, Placement]  # By feature.
+class Layout(dict[str, Placement]):
+  """Where each feature lies, by its name; it does not change once made."""
+
+  def __hash__(self) -> int:
+    return hash(tuple(self.items()))
 
 
 class IndexedFeatures(NamedTuple):
@@ -71,7 +75,7 @@ def make_layout(
     dimensions: columns of features that do not follow the rule 2 V^(1/4),
       rounded up to a power of 2.
   """
-  layout, filled = {}, {}
+  layout, filled = Layout(), {}
   for spec in specs:
     if spec.kind == 'numeric' or spec.name in layout:
       continue

@@ -9,6 +9,7 @@ adapted with it.
 from collections.abc import Callable
 from collections.abc import Container
 from collections.abc import Iterator
+import functools
 from typing import NamedTuple
 
 import jax
@@ -73,6 +74,7 @@ class Chunk(NamedTuple):
   vectors: np.ndarray
 
 
+@functools.lru_cache(maxsize=8)
 def make_embed_chunk(
     model: model_lib.Model,
     *,
@@ -80,7 +82,10 @@ def make_embed_chunk(
     entity_type: types.EntityType,
     config: config_lib.Config,
 ) -> EmbedChunkFn:
-  """Returns the jitted generator of one chunk; N is added by one vmap."""
+  """Returns the jitted generator of one chunk; N is added by one vmap.
+
+  The same one for the same arguments, so that it is traced once in a process.
+  """
 
   def embed_entity(params, support):
     embedding = embeddings_lib.meta_embedding(

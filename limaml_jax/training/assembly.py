@@ -4,11 +4,13 @@ Every binary that trains or restores goes through here, so that they all mean
 the same thing by a configuration.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
 
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
@@ -19,6 +21,8 @@ from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import optimizer
 from limaml_jax.training import state as state_lib
+
+_KEPT = 8  # Networks of a process.
 
 
 class Assembly(NamedTuple):
@@ -54,7 +58,17 @@ def assemble(
     info: of the dataset.
     mesh_rows: of the mesh, where it is not that of training: the parameters
       keep their shapes on any number of devices.
+
+  Returns:
+    The same one for the same settings, whatever the seed: what is traced and
+    compiled for it serves all runs of a process.
   """
+  unseeded = overrides.override(config, {'training.seed': 0})
+  return _assemble(unseeded, info, mesh_rows or config.training.mesh_rows)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _assemble(config, info, mesh_rows) -> Assembly:
   model = model_lib.make_model(
       config,
       specs=info.features,
@@ -74,7 +88,7 @@ def assemble(
           meta=tuple(spec.name for spec in model.meta_specs),
           regular=tuple(spec.name for spec in model.global_specs),
       ),
-      mesh=mesh_lib.make_mesh(mesh_rows or config.training.mesh_rows),
+      mesh=mesh_lib.make_mesh(mesh_rows),
   )
 
 
@@ -120,10 +134,10 @@ def abstract_state(
     config: config_lib.Config, assembly: Assembly
 ) -> state_lib.TrainState:
   """Describes the state of a run, for restoring it."""
-  optimizers = make_optimizers(config, num_steps=1)
-  create = lambda key: state_lib.make_state(
-      key, assembly.model.init, optimizers, assembly.mesh
+  create, shardings = state_lib.make_create(
+      assembly.model.init,
+      make_optimizers(config, num_steps=1),
+      assembly.mesh,
   )
   state = jax.eval_shape(create, jax.random.key(0))
-  shardings = state_lib.state_shardings(state, assembly.mesh)
   return checkpoint.abstract(state, shardings)

@@ -1,6 +1,7 @@
 """The loop: restore or create; dispatch, report the step before, save."""
 
 from collections.abc import Callable
+import functools
 import json
 import pathlib
 import time
@@ -11,6 +12,7 @@ import numpy as np
 from limaml_jax import cluster
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax import overrides
 from limaml_jax.data import dataset
 from limaml_jax.data import reader as reader_lib
 from limaml_jax.meta import outer_loop
@@ -143,14 +145,22 @@ def prepare_update(
     assembly: its network.
     num_steps: that the learning rates fall over; they stay low thereafter.
   """
+  unseeded = overrides.override(config, {'training.seed': 0})
+  create, shardings, meta_update = _compile(unseeded, assembly, num_steps)
+  state = create(jax.random.key(config.training.seed))
+  return state, shardings, meta_update
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(config, assembly, num_steps):
+  """Returns what runs of all seeds share; see `state`.
+
+  It is traced and compiled when it is first called, once in a process.
+  """
   optimizers = assembly_lib.make_optimizers(config, num_steps)
-  state = state_lib.make_state(
-      jax.random.key(config.training.seed),
-      assembly.model.init,
-      optimizers,
-      assembly.mesh,
+  create, shardings = state_lib.make_create(
+      assembly.model.init, optimizers, assembly.mesh
   )
-  shardings = state_lib.state_shardings(state, assembly.mesh)
   meta_loss = outer_loop.make_meta_loss(
       encode=assembly.model.encode,
       loss_fn=assembly.loss_fn,
@@ -166,7 +176,7 @@ def prepare_update(
       mesh=assembly.mesh,
       memory_budget_bytes=config.training.memory_budget_bytes,
   )
-  return state, shardings, meta_update
+  return create, shardings, meta_update
 
 
 class _Recorder:

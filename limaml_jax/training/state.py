@@ -61,18 +61,23 @@ MetaUpdate = Callable[
     [TrainState, types.Episode], tuple[TrainState, StepMetrics]
 ]
 
+# Random key -> state.
+CreateFn = Callable[[jax.Array], TrainState]
+
 
 def _without_tables(params: types.BlockParams) -> types.BlockParams:
   return params._replace(tables={})
 
 
-def make_state(
-    key: jax.Array,
+def make_create(
     init: Callable[[jax.Array], types.BlockParams],
     optimizers: Optimizers,
     mesh: jax.sharding.Mesh,
-) -> TrainState:
-  """Creates the state sharded on the mesh: no device ever holds it all."""
+) -> tuple[CreateFn, TrainState]:
+  """Returns what creates the state on the mesh, and the state's shardings.
+
+  No device ever holds all of it.
+  """
 
   def create(key):
     params = init(key)
@@ -86,11 +91,12 @@ def make_state(
         },
     )
 
-  shardings = state_shardings(jax.eval_shape(create, key), mesh)
-  return jax.jit(create, out_shardings=shardings)(key)
+  shape = jax.eval_shape(create, jax.random.key(0))
+  shardings = _state_shardings(shape, mesh)
+  return jax.jit(create, out_shardings=shardings), shardings
 
 
-def state_shardings(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+def _state_shardings(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
   """Returns where each array lies: tables by row, all else replicated."""
   dense = mesh_lib.replicated(mesh)
   rows = mesh_lib.by_row(mesh)

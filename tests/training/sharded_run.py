@@ -88,7 +88,8 @@ def compile_update(shape, name, num_rows):
       dense=optimizer_lib.dense_optimizer(config.outer_loop, num_steps=10),
       table=optimizer_lib.table_optimizer(config.outer_loop, num_steps=10),
   )
-  state = state_lib.make_state(jax.random.key(0), model.init, optimizers, mesh)
+  create, shardings = state_lib.make_create(model.init, optimizers, mesh)
+  state = create(jax.random.key(0))
   update = state_lib.make_meta_update(
       outer_loop.make_meta_loss(
           encode=model.encode,
@@ -100,7 +101,7 @@ def compile_update(shape, name, num_rows):
       ),
       optimizers,
       index=model.index,
-      shardings=state_lib.state_shardings(state, mesh),
+      shardings=shardings,
       mesh=mesh,
   )
   batch = mesh_lib.put_by_task(

@@ -25,9 +25,10 @@ def run_two_buckets():
       table, info, names=assembly.names, config=config
   )
   optimizers = assembly_lib.make_optimizers(config, len(steps))
-  state = state_lib.make_state(
-      jax.random.key(0), assembly.model.init, optimizers, assembly.mesh
+  create, shardings = state_lib.make_create(
+      assembly.model.init, optimizers, assembly.mesh
   )
+  state = create(jax.random.key(0))
   meta_loss = outer_loop.make_meta_loss(
       encode=assembly.model.encode,
       loss_fn=assembly.loss_fn,
@@ -44,7 +45,7 @@ def run_two_buckets():
       traced_meta_loss,
       optimizers,
       index=assembly.model.index,
-      shardings=state_lib.state_shardings(state, assembly.mesh),
+      shardings=shardings,
       mesh=assembly.mesh,
   )
   initial, ran, first_batch = jax.device_get(state), [], None
