@@ -200,7 +200,7 @@ class NotFiniteTest(absltest.TestCase):
     # A late event of a long history is in one query, and in no support.
     entity = int(np.argmax(table.num_train))
     cls.event = int(table.offsets[entity] + table.num_train[entity] - 1)
-    table.labels[cls.event] = np.nan
+    table.targets[cls.event] = np.nan
     cls.data = table, info
     try:
       small_run.train(
