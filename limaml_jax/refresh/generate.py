@@ -74,7 +74,7 @@ class Chunk(NamedTuple):
   vectors: np.ndarray
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def make_embed_chunk(
     model: model_lib.Model,
     *,

@@ -22,7 +22,7 @@ from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import optimizer
 from limaml_jax.training import state as state_lib
 
-_KEPT = 8  # Networks of a process.
+_KEPT = 32  # Networks of a process.
 
 
 class Assembly(NamedTuple):

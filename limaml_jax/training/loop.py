@@ -151,7 +151,7 @@ def prepare_update(
   return state, shardings, meta_update
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def _compile(config, assembly, num_steps):
   """Returns what runs of all seeds share; see `state`.
 

@@ -1,0 +1,63 @@
+"""Runs of one process share what they trace and compile."""
+
+from absl.testing import absltest
+import chex
+import jax
+import numpy as np
+
+from limaml_jax import overrides
+from limaml_jax.refresh import generate
+from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import loop
+from tests.training import small_run
+
+
+class SharedProgramsTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    _, self.info = small_run.make_data()
+    self.config = small_run.make_config()
+
+  def prepare(self, **settings):
+    changed = {name.replace('__', '.'): x for name, x in settings.items()}
+    config = overrides.override(self.config, changed)
+    assembly = assembly_lib.assemble(config, self.info)
+    return assembly, *loop.prepare_update(config, assembly, num_steps=3)
+
+  def embed_chunk(self, assembly):
+    return generate.make_embed_chunk(
+        assembly.model,
+        loss_fn=assembly.loss_fn,
+        entity_type=self.info.entity_type,
+        config=self.config,
+    )
+
+  def test_seeds_share_all_but_the_state(self):
+    assembly, state, _, update = self.prepare(training__seed=1)
+    other, other_state, _, other_update = self.prepare(training__seed=2)
+    self.assertIs(other_update, update)
+    self.assertIs(self.embed_chunk(other), self.embed_chunk(assembly))
+    with self.assertRaises(AssertionError):
+      chex.assert_trees_all_close(other_state.params, state.params)
+
+  def test_a_seed_starts_alike_each_time(self):
+    states = [self.prepare(training__seed=1)[1] for _ in range(2)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+  def test_other_settings_share_nothing(self):
+    *_, update = self.prepare()
+    for settings in (
+        {'outer_loop__learning_rate': 0.5}, {'inner_loop__num_steps': 3}
+    ):
+      *_, other = self.prepare(**settings)
+      self.assertIsNot(other, update)
+
+  def test_other_numbers_of_steps_share_no_schedule(self):
+    assembly, *_, update = self.prepare()
+    *_, other = loop.prepare_update(self.config, assembly, num_steps=4)
+    self.assertIsNot(other, update)
+
+
+if __name__ == '__main__':
+  absltest.main()
