@@ -15,7 +15,7 @@ from limaml_jax import overrides
 # The same network without an inner loop: attributes, but no identity.
 GLOBAL = 'global'
 # The same, with an embedding per entity ID and a linear path: what the paper
-# calls the wide-and-deep entity-ID baseline.
+# calls the wide-and-deep entity-ID baseline; bilinear, too, where LiMAML is.
 WIDE_DEEP_ID = 'wide_deep_id'
 # LiMAML's own checkpoint, served without adaptation.
 UNADAPTED = 'unadapted'

@@ -180,3 +180,8 @@ def _replace(config, path: list[str], value: object):
   if rest:
     value = _replace(getattr(config, name), rest, value)
   return dataclasses.replace(config, **{name: value})
+
+
+def without_seed(config: config_lib.Config) -> config_lib.Config:
+  """Returns what runs have in common that differ by their seed alone."""
+  return override(config, {'training.seed': 0})

@@ -23,6 +23,7 @@ def add(
     *,
     logits: np.ndarray,
     features: np.ndarray,
+    labels: np.ndarray,
     precision: np.ndarray,
     max_events: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -34,6 +35,7 @@ def add(
     rows: to be scored.
     logits: shared, of all events, [events].
     features: of all events, [events, F].
+    labels: that the effects learn, of all events, 0 to 1, [events].
     precision: of the prior around 0 of each weight, [F].
     max_events: latest events before a refresh that an entity learns from.
     on_progress: called with (fits done, all).
@@ -51,8 +53,9 @@ def add(
   done = 0
   for num_support, members in _chunks(stop - start, features.shape[1]):
     weights = _fit_chunk(
-        data, start[members], stop[members], num_support, members.size,
-        logits=logits, features=features, precision=precision,
+        data.table.weights, start[members], stop[members], num_support,
+        members.size, logits=logits, features=features, labels=labels,
+        precision=precision,
     )  # fmt: skip
     counts = first_row[members + 1] - first_row[members]
     chosen = rows_by_fit[_ranges(first_row[members], counts)]
@@ -81,25 +84,25 @@ def _chunks(sizes: np.ndarray, num_features: int):
 
 
 def _fit_chunk(
-    data, start, stop, num_support, num_fits, *, logits, features, precision
+    weights, start, stop, num_support, num_fits, *, logits, features, labels,
+    precision,
 ):
   """Returns the weights of some fits, [fits, F]."""
   events = start[:, None] + np.arange(num_support)
   real = events < stop[:, None]
   events = np.where(real, events, start[:, None])
-  table = data.table
   # As many as a power of two: one compilation for all but few chunks.
   length = 1 << (num_fits - 1).bit_length()
   padding = [(0, length - num_fits), (0, 0)]
   events, real = np.pad(events, padding), np.pad(real, padding)
-  weights = _fit(
+  effects = _fit(
       features[events],
       logits[events].astype(np.float32),
-      table.labels[events],
-      np.where(real, table.weights[events], 0).astype(np.float32),
+      labels[events],
+      np.where(real, weights[events], 0).astype(np.float32),
       precision.astype(np.float32),
   )
-  return np.asarray(weights)[:num_fits]
+  return np.asarray(effects)[:num_fits]
 
 
 @jax.jit

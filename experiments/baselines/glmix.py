@@ -68,6 +68,7 @@ def score(
       rows,
       logits=logits,
       features=features,
+      labels=data.table.labels,
       precision=precision,
       max_events=settings.max_events,
       on_progress=request.on_progress,

@@ -66,6 +66,7 @@ def score(
       rows,
       logits=network.logits(*read),
       features=features,
+      labels=data.table.targets,  # As its network does.
       precision=precision,
       max_events=settings.max_events,
       on_progress=request.on_progress,

@@ -6,10 +6,10 @@
         --config=experiments/configs/ml1m_metaspore.py \
         --workdir=runs/ml1m_metaspore --seeds=0,1,2,3,4
 
-Six minutes for each seed of `limaml` on a busy CPU core; ROC-AUC as served .883,
-the mean of five seeds. MetaSpore's DIN has .876, its DIEN .883; 4,640 test rows
-tell no better than ±.012. The variant `global` knows the user's
-key here, as a feature of the meta block. docs/movielens.md has what was tried.
+Six minutes for each seed of `limaml` on a busy CPU core; ROC-AUC as served
+.883, the mean of five seeds. MetaSpore's DIN has .876, its DIEN .883; 4,640
+test rows tell no better than ±.012. The variant `global` knows the user's key
+here, as a feature of the meta block. docs/movielens.md has what was tried.
 """
 
 from ml_collections import config_dict

@@ -60,6 +60,13 @@ _BUDGETS = {
         ' the settings of kuairand.'
     ),
 }
+_MOVIELENS_BUDGET = (
+    'Tuning: limaml on the validation window, in the tens of settings that'
+    ' docs/movielens.md lists; no other run.'
+)
+_BUDGETS |= dict.fromkeys(
+    ('ml100k_graded', 'ml1m_ids', 'ml1m_rates'), _MOVIELENS_BUDGET
+)
 _NO_BUDGET = 'Settings are not tuned on these data, those of no run.'
 _TREES = (
     'trees count their rates to the event itself, trees_at_refresh to the last'

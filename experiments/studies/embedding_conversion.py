@@ -19,8 +19,10 @@ QUESTION = (
 # By schema, features of the event that the meta block reads, too.
 _ROLES = {
     'kuairand': {'tab': 'both', 'hour': 'both'},
-    'ml100k': {'genres': 'both', 'release_year': 'both'},
-    'ml1m': {'genres': 'both', 'release_year': 'both'},
+    **dict.fromkeys(
+        ('ml100k', 'ml100k_graded', 'ml1m'),
+        {'genres': 'both', 'release_year': 'both'},
+    ),
 }
 _POOLINGS = ('latest', 'mean', 'max')
 _ENTITY_ONLY = 'entity features only'

@@ -73,10 +73,11 @@ def page(results: results_lib.Results) -> page_lib.Page:
     entities = results.fact(label, 'refresh_entities') or 1.0
     seconds = results.fact(label, 'refresh_seconds') or 0.0
     trained = results.fact(label, 'train_seconds')
+    parameters = results.fact(label, 'parameters')
     rows.append([
         label,
         tables.with_interval(results.whole.figure(label)),
-        f'{results.fact(label, "parameters") or 0.0:,.0f}',
+        tables.UNDEFINED if parameters is None else f'{parameters:,.0f}',
         tables.UNDEFINED if trained is None else f'{trained:.1f}',
         f'{1e6 * seconds / entities:.1f}',
         f'{(results.fact(label, "refresh_flops") or 0.0) / entities / 1e6:.2f}',

@@ -45,7 +45,7 @@ class Layout(dict[str, Placement]):
   """Where each feature lies, by its name; it does not change once made."""
 
   def __hash__(self) -> int:
-    return hash(tuple(self.items()))
+    return hash(frozenset(self.items()))
 
 
 class IndexedFeatures(NamedTuple):
@@ -75,7 +75,7 @@ def make_layout(
     dimensions: columns of features that do not follow the rule 2 V^(1/4),
       rounded up to a power of 2.
   """
-  layout, filled = Layout(), {}
+  layout, filled = {}, {}
   for spec in specs:
     if spec.kind == 'numeric' or spec.name in layout:
       continue
@@ -86,7 +86,7 @@ def make_layout(
     offset = filled.get(table, 0)
     layout[spec.name] = Placement(table, offset, spec.num_rows, dimension)
     filled[table] = offset + spec.num_rows
-  return layout
+  return Layout(layout)
 
 
 def _count_rows(layout: Layout) -> dict[str, int]:

@@ -49,7 +49,7 @@ def apply(
   Args:
     params: of the encoder.
     rows: what the global block reads, encoded, oldest first, [S, F].
-    labels: 0 or 1, [S].
+    labels: 0 or 1, or between, [S].
     weights: of the rows, [S].
     config: of the meta block.
   """

@@ -18,7 +18,9 @@ RankingLossFn = Callable[[jax.Array, types.Examples], jax.Array]
 def pairwise(logits: jax.Array, examples: types.Examples) -> jax.Array:
   """Returns the mean logistic loss of positive above negative, over pairs.
 
-  A pair counts by the product of its rows' weights. Without a pair it is 0.
+  A pair counts by the product of its rows' weights, and where labels are
+  between 0 and 1 by how much the one is positive and the other negative.
+  Without a pair it is 0.
 
   Args:
     logits: of the rows, [Q].
@@ -26,7 +28,8 @@ def pairwise(logits: jax.Array, examples: types.Examples) -> jax.Array:
   """
   positive = examples.mask * examples.labels
   negative = examples.mask * (1.0 - examples.labels)
-  weights = positive[:, None] * negative
+  # A row that is neither 0 nor 1 is no pair with itself.
+  weights = positive[:, None] * negative * (1.0 - jnp.eye(logits.size))
   losses = jax.nn.softplus(logits - logits[:, None])
   return _mean(losses, weights)
 
@@ -34,7 +37,8 @@ def pairwise(logits: jax.Array, examples: types.Examples) -> jax.Array:
 def listwise(logits: jax.Array, examples: types.Examples) -> jax.Array:
   """Returns the mean over positives of -log softmax, among all rows.
 
-  Rows count by weight above and below. Without both labels it is 0.
+  Rows count by weight above and below, and above by their label, too, where
+  that is between 0 and 1. Where all labels are 0, or all are 1, it is 0.
 
   Args:
     logits: of the rows, [Q].

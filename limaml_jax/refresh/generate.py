@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from limaml_jax import config as config_lib
+from limaml_jax import overrides
 from limaml_jax import types
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import buckets as buckets_lib
@@ -26,6 +27,8 @@ from limaml_jax.meta import embeddings as embeddings_lib
 
 # (parameters, raw support with leaves [N, S, ...]) -> embeddings [N, E].
 EmbedChunkFn = Callable[[types.BlockParams, types.Examples], jax.Array]
+
+_KEPT = 32  # As many networks as a study compares, seed after seed.
 
 
 class Part(NamedTuple):
@@ -74,7 +77,6 @@ class Chunk(NamedTuple):
   vectors: np.ndarray
 
 
-@functools.lru_cache(maxsize=32)
 def make_embed_chunk(
     model: model_lib.Model,
     *,
@@ -84,8 +86,16 @@ def make_embed_chunk(
 ) -> EmbedChunkFn:
   """Returns the jitted generator of one chunk; N is added by one vmap.
 
-  The same one for the same arguments, so that it is traced once in a process.
+  The same one for the same settings, whatever the seed, so that it is traced
+  once in a process.
   """
+  return _make_embed_chunk(
+      model, loss_fn, entity_type, overrides.without_seed(config)
+  )
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _make_embed_chunk(model, loss_fn, entity_type, config) -> EmbedChunkFn:
 
   def embed_entity(params, support):
     embedding = embeddings_lib.meta_embedding(

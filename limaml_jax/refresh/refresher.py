@@ -81,10 +81,7 @@ class Refresher:
     self._params = params
     self._config = config
     self._embed_chunk = generate_lib.make_embed_chunk(
-        model,
-        loss_fn=loss_fn,
-        entity_type=info.entity_type,
-        config=overrides.override(config, {'training.seed': 0}),
+        model, loss_fn=loss_fn, entity_type=info.entity_type, config=config
     )
     self._place = place
     self._shared = {

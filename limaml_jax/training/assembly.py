@@ -22,7 +22,7 @@ from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import optimizer
 from limaml_jax.training import state as state_lib
 
-_KEPT = 32  # Networks of a process.
+_KEPT = 32  # As many networks as a study compares, seed after seed.
 
 
 class Assembly(NamedTuple):
@@ -63,8 +63,11 @@ def assemble(
     The same one for the same settings, whatever the seed: what is traced and
     compiled for it serves all runs of a process.
   """
-  unseeded = overrides.override(config, {'training.seed': 0})
-  return _assemble(unseeded, info, mesh_rows or config.training.mesh_rows)
+  return _assemble(
+      overrides.without_seed(config),
+      info,
+      mesh_rows or config.training.mesh_rows,
+  )
 
 
 @functools.lru_cache(maxsize=_KEPT)

@@ -26,6 +26,7 @@ from limaml_jax.training import state as state_lib
 from limaml_jax.training import writers
 
 NAN_REPORT_FILE = 'not_finite.json'
+_KEPT = 32  # Updates: one of each network that a study compares.
 
 # (completed outer steps, outer steps of the run)
 ProgressFn = Callable[[int, int], None]
@@ -145,13 +146,14 @@ def prepare_update(
     assembly: its network.
     num_steps: that the learning rates fall over; they stay low thereafter.
   """
-  unseeded = overrides.override(config, {'training.seed': 0})
-  create, shardings, meta_update = _compile(unseeded, assembly, num_steps)
+  create, shardings, meta_update = _compile(
+      overrides.without_seed(config), assembly, num_steps
+  )
   state = create(jax.random.key(config.training.seed))
   return state, shardings, meta_update
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=_KEPT)
 def _compile(config, assembly, num_steps):
   """Returns what runs of all seeds share; see `state`.
 

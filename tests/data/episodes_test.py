@@ -304,6 +304,11 @@ class AssembleTest(parameterized.TestCase):
       np.testing.assert_array_equal(examples.mask[1], 0)
       np.testing.assert_array_equal(examples.labels[1], 0)
 
+  def test_rows_are_learned_by_their_targets(self):
+    # All labels of the table are 0, all targets 1.
+    for examples in self.assemble(self.index)[:2]:
+      np.testing.assert_array_equal(examples.labels, examples.mask > 0)
+
   def test_ages_count_from_the_latest_real_row(self):
     table = make_table([(1000,), (10, 17, 17, 20, 99)])
     index = episodes.make_index(table, [1], 50, support_cap=3)

@@ -37,6 +37,13 @@ class RankingLossTest(parameterized.TestCase):
     expected = (math.log(4 / 3) + 3 * math.log(8 / 7)) / 4
     self.assertAlmostEqual(found, expected, 6)
 
+  def test_a_pair_of_grades_counts_by_either_order(self):
+    # Of .8 and .6 the first is above by .8 * .4, the second by .6 * .2; the
+    # first is scored log 3 above the second.
+    found = loss('pairwise', [math.log(3), 0.0], [0.8, 0.6], [1.0, 1.0])
+    expected = (0.32 * math.log(4 / 3) + 0.12 * math.log(4)) / 0.44
+    self.assertAlmostEqual(found, expected, 6)
+
   def test_listwise_is_minus_the_log_of_softmax(self):
     found = loss(
         'listwise', [math.log(2), math.log(3), 0.0], [1.0, 1.0, 0.0],

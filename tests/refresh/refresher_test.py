@@ -25,6 +25,7 @@ _KINDS = (
     'deep_sets recency',
     'transformer varying',
     'transformer amortized',
+    'mlp bilinear',
 )
 
 
@@ -36,6 +37,7 @@ def make_config(kind):
       model__meta_block__kind=block,
       model__meta_block__pooling='latest' if block in _HISTORIES else 'mean',
       model__meta_block__history_width=4,
+      model__global_block__bilinear=special == 'bilinear',
       inner_loop__num_steps=0 if special == 'amortized' else 2,
       inner_loop__learning_rate=3.0,
       inner_loop__prior_rows=2.0,

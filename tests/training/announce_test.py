@@ -9,6 +9,7 @@ import numpy as np
 from limaml_jax.data import reader
 from limaml_jax.training import announce
 from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import loop
 from tests.training import small_run
 
 
@@ -78,6 +79,10 @@ class LogTest(absltest.TestCase):
 
 
 class MemoryBudgetTest(absltest.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    loop._compile.cache_clear()  # What is not traced again says nothing.
 
   def log_of(self, budget_bytes):
     workdir = pathlib.Path(self.create_tempdir().full_path)

@@ -16,7 +16,8 @@ def check_features(
   """Refuses features of the log that are known only after the event.
 
   Raises:
-    InputError: for the first one that is an outcome or makes the label.
+    InputError: for the first one that is an outcome, or of which the label or
+      the target is made.
   """
   interactions = schema.interactions
   place = f'{schema.path}: interactions.label'

@@ -253,7 +253,7 @@ def _check_interactions(schema):
   if zone != 'UTC' and interactions.timestamp_unit != 'iso':
     raise errors.InputError(
         f"{place}: is for timestamp_unit = 'iso' only, as numbers count from"
-        ' 1970 UTC; remove it'
+        " 1970 UTC; remove it, or say timestamp_zone = 'UTC' if a base has it"
     )
   zones = sorted(zoneinfo.available_timezones())
   if zone != 'UTC' and zone not in zones:
