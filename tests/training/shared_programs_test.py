@@ -25,19 +25,22 @@ class SharedProgramsTest(absltest.TestCase):
     assembly = assembly_lib.assemble(config, self.info)
     return assembly, *loop.prepare_update(config, assembly, num_steps=3)
 
-  def embed_chunk(self, assembly):
+  def embed_chunk(self, assembly, seed):
+    config = overrides.override(self.config, {'training.seed': seed})
     return generate.make_embed_chunk(
         assembly.model,
         loss_fn=assembly.loss_fn,
         entity_type=self.info.entity_type,
-        config=self.config,
+        config=config,
     )
 
   def test_seeds_share_all_but_the_state(self):
     assembly, state, _, update = self.prepare(training__seed=1)
     other, other_state, _, other_update = self.prepare(training__seed=2)
     self.assertIs(other_update, update)
-    self.assertIs(self.embed_chunk(other), self.embed_chunk(assembly))
+    self.assertIs(
+        self.embed_chunk(other, seed=2), self.embed_chunk(assembly, seed=1)
+    )
     with self.assertRaises(AssertionError):
       chex.assert_trees_all_close(other_state.params, state.params)
 
