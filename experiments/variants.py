@@ -12,7 +12,9 @@ from ml_collections import config_dict
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
 
-# The same network without an inner loop: attributes, but no identity.
+# The same network without an inner loop: attributes, but no identity. Where the
+# configured meta block is an id_embedding, a configuration whose entities have
+# attributes says mlp for this variant: without any there is nothing else to read.
 GLOBAL = 'global'
 # The same, with an embedding per entity ID and a linear path: what the paper
 # calls the wide-and-deep entity-ID baseline; bilinear, too, where LiMAML is.

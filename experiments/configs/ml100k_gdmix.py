@@ -41,4 +41,6 @@ def get_config() -> config_dict.ConfigDict:
           num_epochs=6, table_learning_rate=8e-3, weight_decay=0.5
       ),
   )
-  return variants.settings(config, tuned={})
+  # Attributes alone: as an id_embedding it would be wide_deep_id again.
+  tuned = {variants.GLOBAL: {'model.meta_block.kind': 'mlp'}}
+  return variants.settings(config, tuned)

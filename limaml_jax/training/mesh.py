@@ -127,7 +127,7 @@ def put_by_task(tree: types.Params, mesh: jax.sharding.Mesh) -> types.Params:
   """Places this process's tasks, numpy leaves [T, ...], on the mesh."""
   sharding = by_task(mesh)
   if not mesh.is_multi_process:
-    # In one call: a call for each leaf takes longer than a step.
+    # In one call: one for each leaf may take as long as a step.
     return jax.device_put(tree, sharding)
   place = lambda x: jax.make_array_from_process_local_data(sharding, x)
   return jax.tree.map(place, tree)

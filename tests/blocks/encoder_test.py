@@ -159,6 +159,13 @@ class LayoutTest(parameterized.TestCase):
     )
     self.assertEqual(layout, {n: _LAYOUT[n] for n in ('color', 'tags')})
 
+  def test_equal_layouts_have_one_hash(self):
+    again = encoder.make_layout(_SPECS, max_dimension=4, dimensions={})
+    backwards = encoder.Layout(reversed(_LAYOUT.items()))
+    for layout in (again, backwards):
+      self.assertEqual(layout, _LAYOUT)
+      self.assertEqual(hash(layout), hash(_LAYOUT))
+
   def test_out_of_vocabulary_rows_alone_start_at_zero(self):
     tables = encoder.init_tables(jax.random.key(0), _LAYOUT, scale=1.0)
     zero = np.flatnonzero(~np.asarray(tables['dimension_4']).any(axis=1))

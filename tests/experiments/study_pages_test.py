@@ -181,6 +181,13 @@ class StudyTest(parameterized.TestCase):
     for run in runs:
       settings.resolve(run)
 
+  def test_meta_blocks_tell_their_parameters(self):
+    study, config = load('meta_blocks')
+    results, _ = make_results(study, config)
+    table = study.page(results).tables[0]
+    column = table.headers.index('parameters')
+    self.assertEqual([row[column] for row in table.rows], ['20,000'] * 5)
+
   @parameterized.parameters(
       ('kuairand', 4.0, 0.5), ('kuairand_rates', 4.0, 0.5), ('ml100k', 6.0, 0.5)
   )

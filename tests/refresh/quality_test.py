@@ -80,6 +80,15 @@ class QualityTest(absltest.TestCase):
     self.assertEqual(found['quality'].difference, 0)
     self.assertEqual(found['quality'].against, 'snapshot 00000001')
 
+  def test_labels_judge_whatever_the_targets(self):
+    now = self.refresh(6)
+    _, expected = self.score(None, now)
+    self.line.refresher.table = self.table._replace(
+        targets=1 - self.table.targets
+    )
+    _, found = self.score(None, now)
+    self.assertEqual(found.compared(), expected.compared())
+
   def test_without_a_snapshot_before_it_is_the_default_embedding(self):
     now = self.refresh(6)
     (previous, *_), scored = self.score(None, now)

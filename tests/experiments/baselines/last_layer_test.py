@@ -67,6 +67,15 @@ class LastLayerTest(absltest.TestCase):
     self.assertTrue(np.all(same[after.day <= 1]))
     self.assertFalse(np.all(same[after.day > 1]))
 
+  def test_learns_targets_as_its_network_does(self):
+    table = self.data.table
+    labels = table._replace(labels=1 - table.labels)
+    after = self.score(self.data._replace(table=labels))
+    np.testing.assert_array_equal(after.score, self.scores.score)
+    targets = table._replace(targets=1 - table.targets)
+    after = self.score(self.data._replace(table=targets))
+    self.assertGreater(np.abs(after.score - self.scores.score).max(), 0.1)
+
   def test_a_logit_is_linear_in_what_the_last_layer_reads(self):
     state, assembly = self.train()
     network = row_network.RowNetwork(assembly, 'user')
