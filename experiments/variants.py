@@ -14,7 +14,7 @@ from limaml_jax import overrides
 
 # The same network without an inner loop: attributes, but no identity. Where the
 # configured meta block is an id_embedding, a configuration whose entities have
-# attributes says mlp for this variant: without any there is nothing else to read.
+# attributes says mlp for this variant; without any there is no more to read.
 GLOBAL = 'global'
 # The same, with an embedding per entity ID and a linear path: what the paper
 # calls the wide-and-deep entity-ID baseline; bilinear, too, where LiMAML is.

@@ -17,12 +17,12 @@ from tests.experiments import commands
 _PATIENCE_SECONDS = 300
 
 
-def launch(*flags):
-  """Runs `experiments.train` in two processes."""
+def launch(*words):
+  """Runs `launch.local` with two processes, and its further words."""
   return subprocess.run(
       [
           sys.executable, '-m', 'launch.local', '--num_processes=2', '--submit',
-          '--', '-m', 'experiments.train', *flags,
+          *words,
       ],
       cwd=commands.ROOT,
       capture_output=True,
@@ -30,6 +30,11 @@ def launch(*flags):
       timeout=_PATIENCE_SECONDS,
       check=False,
   )  # fmt: skip
+
+
+def train(*flags):
+  """Runs `experiments.train` in two processes."""
+  return launch('--', '-m', 'experiments.train', *flags)
 
 
 class LeaveTest(parameterized.TestCase):
@@ -40,18 +45,9 @@ class LeaveTest(parameterized.TestCase):
       ('bug', 1, 'ValueError: a bug'),
   )
   def test_status_and_words_are_of_the_cause(self, how, status, words):
-    result = subprocess.run(
-        [
-            sys.executable, '-m', 'launch.local', '--num_processes=2',
-            '--submit', '--max_restarts=0', '--grace_seconds=0', '--', '-m',
-            'tests.experiments.leaving', f'--how={how}',
-            '--compilation_cache=',
-        ],
-        cwd=commands.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_SECONDS,
-        check=False,
+    result = launch(
+        '--max_restarts=0', '--grace_seconds=0', '--', '-m',
+        'tests.experiments.leaving', f'--how={how}', '--compilation_cache=',
     )  # fmt: skip
     self.assertEqual(result.returncode, status, result.stderr[-3000:])
     self.assertIn(words, result.stderr)
@@ -84,7 +80,7 @@ class MultihostTest(absltest.TestCase):
     )
 
   def test_two_processes_train_one_model_and_one_speaks(self):
-    result = launch(*self.flags('two'))
+    result = train(*self.flags('two'))
     self.assertEqual(result.returncode, 0, result.stderr[-3000:])
     self.assertEqual(result.stdout.count('outer steps; second order'), 1)
     self.assertEqual(result.stderr.count('tasks on 2 devices'), 1)
@@ -92,7 +88,7 @@ class MultihostTest(absltest.TestCase):
     self.assertEqual(steps, sorted(set(steps)))
 
   def test_bad_input_ends_all_for_good(self):
-    result = launch(
+    result = train(
         *self.flags('bad', '--config.episodes.tasks_per_step=7')
     )
     self.assertEqual(result.returncode, 1, result.stderr[-3000:])
