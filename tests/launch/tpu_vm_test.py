@@ -132,6 +132,8 @@ class CommandTest(parameterized.TestCase):
     path = path or f'{self.folder}:{os.environ["PATH"]}'
     return start(
         [
+            # Where tests run in the background, interrupts are ignored.
+            '/usr/bin/env', '--default-signal=INT',
             sys.executable, '-m', 'launch.tpu_vm', '--zone=z', '--name=pod',
             '--accelerator_type=v5litepod-16', '--runtime_version=r', *words,
             '--', '-m', 'experiments.train',
@@ -174,6 +176,7 @@ class CommandTest(parameterized.TestCase):
   def test_interrupted_it_says_so_in_a_line(self):
     (self.folder / 'states').write_text('PROVISIONING')
     launcher = self.launch('--submit', start=subprocess.Popen)
+    self.addCleanup(launcher.kill)
     self.assertIn('PROVISIONING', launcher.stderr.readline())
     launcher.send_signal(signal.SIGINT)
     _, said = launcher.communicate(timeout=60)
