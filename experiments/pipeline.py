@@ -14,6 +14,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import overrides
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 from limaml_jax.data import prepare as prepare_lib
@@ -202,6 +203,7 @@ def restore(
   with checkpoint.Checkpoints(workdir) as checkpoints:
     params = checkpoints.restore_params(abstract.params)
   assembly, params = assembly_lib.bring_home(assembly, params)
+  params = ensemble.divide(params, config.model.ensemble_size)
   refresher = refresher_lib.Refresher(
       data.table,
       data.info,
@@ -222,6 +224,7 @@ def restore(
       layout=assembly.model.layout,
       config=config.model.global_block,
       calibration=calibration.read(workdir),
+      ensemble_size=config.model.ensemble_size,
   )
   scorer = scorer_lib.Scorer(half)
   return Served(config, refresher, half, scorer, assembly, params)

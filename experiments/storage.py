@@ -67,10 +67,15 @@ def _arithmetic(
 ) -> list[dict]:
   """Returns the bytes of an entity, way by way."""
   block = served.params.meta_block[data.info.entity_type]
-  leaves = jax.tree.leaves(block)
+  config, leaves = served.config, jax.tree.leaves(block)
+  # Of an ensemble, those of each member.
+  leaves = [
+      leaf
+      for stacked in leaves
+      for leaf in (stacked if config.model.ensemble_size > 1 else [stacked])
+  ]
   kernels = [leaf.shape for leaf in leaves if leaf.ndim == 2]
   biases = [leaf.shape[0] for leaf in leaves if leaf.ndim == 1]
-  config = served.config
   varying = config.model.meta_block.reads_history or any(
       spec.owner != 'entity' for spec in _meta_specs(data, served)
   )

@@ -157,12 +157,15 @@ class ModelConfig:
     max_table_dimension: columns of the largest embedding tables; small
       vocabularies get fewer, 2 V^(1/4).
     table_init_scale: standard deviation of a table's initial values.
+    ensemble_size: M, networks that are trained beside each other, and whose
+      logits are averaged: M times the work, an embedding M times as long.
   """
 
   meta_block: MetaBlockConfig = MetaBlockConfig()
   global_block: GlobalBlockConfig = GlobalBlockConfig()
   max_table_dimension: int = 16
   table_init_scale: float = 0.05
+  ensemble_size: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

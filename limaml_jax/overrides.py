@@ -35,6 +35,7 @@ _POSITIVE = (
     'model.meta_block.history_layers',
     'model.meta_block.history_heads',
     'model.max_table_dimension',
+    'model.ensemble_size',
     'inner_loop.learning_rate',
     'outer_loop.num_epochs',
     'training.log_every',

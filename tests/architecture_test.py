@@ -17,7 +17,10 @@ _ALLOWED = {
     'store': frozenset({'errors'}),
     'evaluation': _GROUND | {'data'},
     'bundle': _GROUND | {'store'},
-    'export': _GROUND | {'blocks.encoder', 'blocks.global_block', 'bundle'},
+    'export': _GROUND
+    | {
+        'blocks.encoder', 'blocks.ensemble', 'blocks.global_block', 'bundle',
+    },
     'serving': _GROUND | {'store', 'bundle'},
     'training': _GROUND
     | {'cluster', 'overrides', 'blocks', 'meta', 'data'},

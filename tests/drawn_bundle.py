@@ -11,6 +11,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from limaml_jax import overrides
+from limaml_jax.blocks import ensemble
 from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.export import program
 from limaml_jax.export import scorer
@@ -53,16 +55,18 @@ class Model(NamedTuple):
 
 @functools.cache
 def parts():
-  """Returns what all models share: tasks, info, settings, assembly."""
+  """Returns what all models share: tasks, info, settings."""
   table, info = small_bundle.make_data()
-  config = small_run.make_config()
-  return table, config, assembly_lib.assemble(config, info)
+  return table, info, small_run.make_config()
 
 
 @functools.cache
-def make_model(seed: int = 0) -> Model:
-  _, config, assembly = parts()
-  shapes = jax.eval_shape(assembly.model.init, jax.random.key(0))
+def make_model(seed: int = 0, ensemble_size: int = 1) -> Model:
+  _, info, config = parts()
+  config = overrides.override(config, {'model.ensemble_size': ensemble_size})
+  assembly = assembly_lib.assemble(config, info)
+  init = lambda key: ensemble.divide(assembly.model.init(key), ensemble_size)
+  shapes = jax.eval_shape(init, jax.random.key(0))
   rng = np.random.default_rng(seed)
   draw = lambda x: rng.normal(size=x.shape).astype(x.dtype)
   return Model(
@@ -73,13 +77,16 @@ def make_model(seed: int = 0) -> Model:
           specs=assembly.model.global_specs,
           layout=assembly.model.layout,
           config=config.model.global_block,
+          ensemble_size=ensemble_size,
       ),
   )
 
 
-def draw_embeddings(count: int, seed: int) -> np.ndarray:
+def draw_embeddings(
+    count: int, seed: int, dimension: int = DIMENSION
+) -> np.ndarray:
   rng = np.random.default_rng(1000 + seed)
-  return rng.normal(size=(count, DIMENSION)).astype(np.float32)
+  return rng.normal(size=(count, dimension)).astype(np.float32)
 
 
 def entity_keys() -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores
@@ -70,6 +71,7 @@ def make_line(
     dtype: str = 'float32',
 ) -> ServingLine:
   assembly = _assemble(config, info)
+  params = ensemble.divide(params, config.model.ensemble_size)
   refresher = refresher_lib.Refresher(
       table,
       info,
@@ -89,6 +91,7 @@ def make_line(
           specs=assembly.model.global_specs,
           layout=assembly.model.layout,
           config=config.model.global_block,
+          ensemble_size=config.model.ensemble_size,
       )
   )
   _share_programs(assembly, refresher, scorer, (config, adapt))

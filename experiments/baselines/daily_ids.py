@@ -64,7 +64,11 @@ def score(
       data, config, run_dir, request.on_progress
   )
   update = _make_update(config, assembly, state, settings)
-  network = row_network.RowNetwork(assembly, data.info.entity_type)
+  network = row_network.RowNetwork(
+      assembly,
+      data.info.entity_type,
+      ensemble_size=config.model.ensemble_size,
+  )
   parts = []
   for day, cutoff in enumerate(cutoffs):
     if day:

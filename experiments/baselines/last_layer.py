@@ -53,7 +53,11 @@ def score(
   state, assembly = row_network.train(
       data, config, run_dir, request.on_progress
   )
-  network = row_network.RowNetwork(assembly, data.info.entity_type)
+  network = row_network.RowNetwork(
+      assembly,
+      data.info.entity_type,
+      ensemble_size=config.model.ensemble_size,
+  )
   entity = dataset.event_owners(data.table)
   event = np.arange(entity.size)
   read = state.params, data.table, entity, event

@@ -1,6 +1,7 @@
 """Row network: a trained network without adaptation, read row by row."""
 
 import functools
+import math
 import pathlib
 
 import jax
@@ -11,6 +12,7 @@ from experiments import pipeline
 from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import replay
@@ -30,11 +32,14 @@ class RowNetwork:
       self,
       assembly: assembly_lib.Assembly,
       entity_type: types.EntityType,
+      *,
+      ensemble_size: int = 1,
   ):
     """Compiles nothing yet."""
     self._names = assembly.names
-    self._logit = jax.jit(_make_logit(assembly.model, entity_type))
-    self._last_inputs = jax.jit(_make_last_inputs(assembly.model, entity_type))
+    logits = _make_logits(assembly.model, entity_type, ensemble_size)
+    self._logits = jax.jit(logits)
+    self._last_inputs = jax.jit(_make_last_inputs(logits, ensemble_size))
 
   def logits(
       self,
@@ -44,7 +49,7 @@ class RowNetwork:
       event: np.ndarray,
   ) -> np.ndarray:
     """Returns the logit of each event, [n] float32."""
-    return self._map(self._logit, params, table, entity, event)
+    return self._map(self._logits, params, table, entity, event)
 
   def last_inputs(
       self,
@@ -53,7 +58,11 @@ class RowNetwork:
       entity: np.ndarray,
       event: np.ndarray,
   ) -> np.ndarray:
-    """Returns 1 and what the last layer reads of each event, [n, width + 1]."""
+    """Returns 1 and what the last layers read of each event.
+
+    [n, M width + 1]: divided by the root of M, so that a fit of an ensemble's
+    last layers under a prior moves its logit as far as a fit of one.
+    """
     return self._map(self._last_inputs, params, table, entity, event)
 
   def _map(self, function, params, table, entity, event):
@@ -105,11 +114,13 @@ def train(
     return checkpoints.restore_served(abstract), assembly
 
 
-def _make_logit(model: model_lib.Model, entity_type: types.EntityType):
+def _make_logits(
+    model: model_lib.Model, entity_type: types.EntityType, size: int
+):
   """Returns (params, raw meta features, raw features) -> logits, [n]."""
   first = functools.partial(jax.tree.map, lambda x: x[0])
 
-  def of_task(params, meta, regular):
+  def of_member(params, meta, regular):
     """Scores the only event of a task, leaves [1, ...]."""
     examples = types.Examples(
         meta_features={entity_type: meta},
@@ -123,19 +134,25 @@ def _make_logit(model: model_lib.Model, entity_type: types.EntityType):
         params.global_block, first(embedded), first(encoded.features)
     )
 
+  of_each = ensemble.each(of_member, size, in_axes=(0, None, None))
+
+  def of_task(members, meta, regular):
+    return jnp.mean(of_each(members, meta, regular))
+
   def logits(params, meta, regular):
     tasks = jax.tree.map(lambda x: x[:, None], (meta, regular))
-    return jax.vmap(of_task, in_axes=(None, 0, 0))(params, *tasks)
+    members = ensemble.divide(params, size)
+    return jax.vmap(of_task, in_axes=(None, 0, 0))(members, *tasks)
 
   return logits
 
 
-def _make_last_inputs(model: model_lib.Model, entity_type: types.EntityType):
-  """Returns (params, raw meta features, raw features) -> [n, width + 1].
+def _make_last_inputs(logits, size: int):
+  """Returns (params, raw meta features, raw features) -> [n, M width + 1].
 
-  A logit is linear in the last layer: its gradient there is what it reads.
+  A logit is linear in the last layers: its gradient there is what they read,
+  of each member one M-th.
   """
-  logits = _make_logit(model, entity_type)
 
   def one_logit(last, params, meta, regular):
     global_block = {**params.global_block, _LAST: last}
@@ -145,6 +162,11 @@ def _make_last_inputs(model: model_lib.Model, entity_type: types.EntityType):
   def last_inputs(params, meta, regular):
     gradient = jax.vmap(jax.grad(one_logit), in_axes=(None, None, 0, 0))
     found = gradient(params.global_block[_LAST], params, meta, regular)
-    return jnp.concatenate([found['bias'], found['kernel'][..., 0]], axis=1)
+    bias, kernel = (
+        found[name].reshape(found[name].shape[0], -1)
+        for name in ('bias', 'kernel')
+    )
+    bias = jnp.sum(bias, axis=1, keepdims=True)
+    return jnp.concatenate([bias, math.sqrt(size) * kernel], axis=1)
 
   return last_inputs

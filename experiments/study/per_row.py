@@ -9,10 +9,12 @@ import functools
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import pipeline
 from limaml_jax import errors
+from limaml_jax.blocks import ensemble
 from limaml_jax.data import episodes
 from limaml_jax.data import recency
 from limaml_jax.evaluation import replay
@@ -72,7 +74,7 @@ def score(
 def stored_bytes(served: pipeline.Served) -> dict[str, float | None]:
   """Returns the bytes of one entity in float32, by what is kept of it."""
   leaves = jax.tree.leaves(served.params.meta_block)
-  size = served.config.model.meta_block.embedding_size
+  size = served.refresher.default_embedding().size
   return {
       'weights_bytes': float(sum(4 * leaf.size for leaf in leaves)),
       'embedding_bytes': 4.0 * size,
@@ -108,11 +110,11 @@ def _plan(data, served, rows):
 def _make_score_tasks(served: pipeline.Served):
   """Returns the jitted scorer of a chunk of tasks: [T, Q] probabilities."""
   model, config = served.assembly.model, served.config
-  rates = inner_loop.make_learning_rates(
-      served.params.meta_block, served.params.inner_rates, config.inner_loop
-  )
 
-  def score_task(params, support, query):
+  def member_logits(params, support, query):
+    rates = inner_loop.make_learning_rates(
+        params.meta_block, params.inner_rates, config.inner_loop
+    )
     adapted, _ = inner_loop.adapt(
         params.meta_block,
         params.global_block,
@@ -122,15 +124,22 @@ def _make_score_tasks(served: pipeline.Served):
         prior_rows=config.inner_loop.prior_rows,
         implementation=config.inner_loop.implementation,
     )
-    logits = task_loss.task_logits(
+    return task_loss.task_logits(
         adapted,
         params.global_block,
         model.encode(params, query),
         embed=model.embed,
         logit=model.logit,
     )
+
+  size = config.model.ensemble_size
+  of_each = ensemble.each(member_logits, size, in_axes=(0, None, None))
+
+  def score_task(members, support, query):
+    logits = of_each(members, support, query)
+    mean = jnp.mean(logits.reshape(size, -1), axis=0)
     scale, shift = served.half.calibration
-    return jax.nn.sigmoid(scale * logits + shift)
+    return jax.nn.sigmoid(scale * mean + shift)
 
   score_tasks = jax.vmap(score_task, in_axes=(None, 0, 0))
   return jax.jit(

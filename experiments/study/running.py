@@ -8,6 +8,7 @@ A run that is interrupted goes on from its checkpoint, a finished one is read.
 """
 
 from collections.abc import Sequence
+import itertools
 import json
 import pathlib
 import sys
@@ -55,22 +56,22 @@ def run_all(
   outcomes = {run.label: [] for run in runs}
   if len(outcomes) < len(runs):
     raise ValueError('two runs of the study have the same label')
-  for seed in seeds:  # All runs under one seed make a first, whole table.
-    for run in runs:
-      start = time.perf_counter()
-      try:
-        config = settings.resolve(run, seed)
-        data = datasets.get(config, dict(run.roles))
-        job = scorers.Job(run, config, data, seed)
-        outcome, is_new = _run(job, workdir, clock)
-      except (
-          errors.InputError, jax.errors.JaxRuntimeError, ValueError, MemoryError
-      ) as error:  # fmt: skip
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        outcome = run_lib.Outcome(run, seed, '', None, {}, reason)
-        is_new = True
-      outcomes[run.label].append(outcome)
-      clock.tell(outcome, time.perf_counter() - start, is_new)
+  # Run by run: what was compiled for one seed serves the others, and is let go.
+  for run, seed in itertools.product(runs, seeds):
+    start = time.perf_counter()
+    try:
+      config = settings.resolve(run, seed)
+      data = datasets.get(config, dict(run.roles))
+      job = scorers.Job(run, config, data, seed)
+      outcome, is_new = _run(job, workdir, clock)
+    except (
+        errors.InputError, jax.errors.JaxRuntimeError, ValueError, MemoryError
+    ) as error:  # fmt: skip
+      reason = (str(error).strip() or repr(error)).splitlines()[0]
+      outcome = run_lib.Outcome(run, seed, '', None, {}, reason)
+      is_new = True
+    outcomes[run.label].append(outcome)
+    clock.tell(outcome, time.perf_counter() - start, is_new)
   return outcomes
 
 

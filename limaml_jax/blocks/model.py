@@ -13,6 +13,7 @@ from limaml_jax import config as config_lib
 from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.blocks import encoder
+from limaml_jax.blocks import ensemble
 from limaml_jax.blocks import global_block
 from limaml_jax.blocks import history
 from limaml_jax.blocks import meta_block
@@ -31,10 +32,11 @@ class Readers(NamedTuple):
 
 
 class Model(NamedTuple):
-  """The network; the task axis belongs to the caller.
+  """The network; the axes of tasks and of members belong to the caller.
 
   Attributes:
-    init: random key -> parameters.
+    init: random key -> parameters of all members of the ensemble; the other
+      functions take those of one.
     index: raw Examples, any leading axes -> Examples of table rows.
     encode: parameters, indexed Examples of one task -> encoded Examples: what
       of the network no meta embedding changes.
@@ -93,7 +95,11 @@ def make_model(
   readers = Readers({entity_type: meta_specs}, global_specs)
   return Model(
       init=functools.partial(
-          _init, config=config, readers=readers, layout=layout
+          ensemble.init,
+          functools.partial(
+              _init, config=config, readers=readers, layout=layout
+          ),
+          size=config.model.ensemble_size,
       ),
       index=functools.partial(_index, readers=readers, layout=layout),
       encode=functools.partial(

@@ -13,6 +13,7 @@ import numpy as np
 from limaml_jax import config as config_lib
 from limaml_jax import types
 from limaml_jax.blocks import encoder
+from limaml_jax.blocks import ensemble
 from limaml_jax.blocks import global_block
 from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.export import calibration as calibration_lib
@@ -31,6 +32,7 @@ class GlobalHalf(NamedTuple):
     layout: of the tables.
     config: of the global block.
     calibration: of its logits.
+    ensemble_size: M, members of the parameters.
   """
 
   params: types.Params
@@ -39,6 +41,7 @@ class GlobalHalf(NamedTuple):
   layout: encoder.Layout
   config: config_lib.GlobalBlockConfig
   calibration: calibration_lib.Calibration = calibration_lib.Calibration()
+  ensemble_size: int = 1
 
   @property
   def arrays(self) -> tuple:
@@ -62,18 +65,24 @@ def score_row(
 
   Args:
     half: what scores.
-    embeddings: meta embeddings by entity type, [E].
+    embeddings: meta embeddings by entity type, [M E].
     features: raw features, leaves [...].
   """
-  specs, layout = half.specs, half.layout
+  specs, layout, size = half.specs, half.layout, half.ensemble_size
   indexed = encoder.index(features, specs=specs, layout=layout)
-  encoded = encoder.lookup(half.tables, indexed, specs=specs, layout=layout)
-  prepared = global_block.prepare(half.params, encoded, config=half.config)
-  logit = global_block.apply(
-      half.params, embeddings, prepared, config=half.config
-  )
+
+  def member_logit(params, tables, embeddings):
+    encoded = encoder.lookup(tables, indexed, specs=specs, layout=layout)
+    prepared = global_block.prepare(params, encoded, config=half.config)
+    return global_block.apply(params, embeddings, prepared, config=half.config)
+
+  divided = {
+      entity_type: ensemble.divide_embedding(embedding, size)
+      for entity_type, embedding in embeddings.items()
+  }
+  logits = ensemble.each(member_logit, size)(half.params, half.tables, divided)
   scale, shift = half.calibration
-  return jax.nn.sigmoid(scale * logit + shift)
+  return jax.nn.sigmoid(scale * jnp.mean(logits) + shift)
 
 
 def flatten(half: GlobalHalf) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ import numpy as np
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import buckets as buckets_lib
 from limaml_jax.data import dataset
@@ -28,7 +29,7 @@ from limaml_jax.meta import embeddings as embeddings_lib
 # (parameters, raw support with leaves [N, S, ...]) -> embeddings [N, E].
 EmbedChunkFn = Callable[[types.BlockParams, types.Examples], jax.Array]
 
-_KEPT = 32  # As many networks as a study compares, seed after seed.
+_KEPT = 4  # Compiled, a network holds thousands of memory mappings.
 
 
 class Part(NamedTuple):
@@ -107,7 +108,13 @@ def _make_embed_chunk(model, loss_fn, entity_type, config) -> EmbedChunkFn:
     )
     return embedding[entity_type]
 
-  embed_entities = jax.vmap(embed_entity, in_axes=(None, 0))
+  def embed_by_all(members, support):
+    of_each = ensemble.each(
+        embed_entity, config.model.ensemble_size, in_axes=(0, None)
+    )
+    return of_each(members, support).ravel()
+
+  embed_entities = jax.vmap(embed_by_all, in_axes=(None, 0))
   return jax.jit(lambda params, raw: embed_entities(params, model.index(raw)))
 
 

@@ -6,6 +6,7 @@ import jax
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 from limaml_jax.data import buckets
 from limaml_jax.data import episodes
 from limaml_jax.data import reader as reader_lib
@@ -86,6 +87,7 @@ def plan_adaptation(
   def trace(params, support):
     indexed = assembly.model.index(support)
     one = jax.tree.map(lambda leaf: leaf[0], indexed)
+    params = ensemble.member(params, 0, config.model.ensemble_size)
     plan = inner_loop.plan(
         params.meta_block,
         params.global_block,

@@ -8,21 +8,24 @@ import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from limaml_jax import config as config_lib
 from limaml_jax import overrides
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 from limaml_jax.blocks import model as model_lib
 from limaml_jax.data import dataset
 from limaml_jax.data import episodes
 from limaml_jax.meta import objective as objective_lib
+from limaml_jax.meta import outer_loop
 from limaml_jax.meta import task_loss
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import optimizer
 from limaml_jax.training import state as state_lib
 
-_KEPT = 32  # As many networks as a study compares, seed after seed.
+_KEPT = 4  # Compiled, a network holds thousands of memory mappings.
 
 
 class Assembly(NamedTuple):
@@ -123,12 +126,50 @@ def _make_objective(
   )
 
 
+def make_meta_loss(
+    config: config_lib.Config,
+    assembly: Assembly,
+    *,
+    objective: objective_lib.ObjectiveFn | None = None,
+) -> outer_loop.MetaLossFn:
+  """Returns the meta loss of all members of the ensemble.
+
+  What is minimized is their sum, so that each learns what it would alone; the
+  losses beside it are their means.
+
+  Args:
+    config: of the run.
+    assembly: its network.
+    objective: what is minimized; the query loss when left out.
+  """
+  size = config.model.ensemble_size
+  member_loss = outer_loop.make_meta_loss(
+      encode=assembly.model.encode,
+      loss_fn=assembly.loss_fn,
+      query_loss_fn=assembly.query_loss_fn,
+      config=config.inner_loop,
+      objective=objective,
+  )
+  if size == 1:
+    return member_loss
+  of_each = ensemble.each(member_loss, size, in_axes=(0, None))
+
+  def meta_loss(params, meta_batch):
+    found = of_each(ensemble.divide(params, size), meta_batch)
+    minimized, losses = jax.tree.map(lambda x: jnp.sum(x, axis=0), found)
+    return minimized, jax.tree.map(lambda x: x / size, losses)
+
+  return meta_loss
+
+
 def make_optimizers(
     config: config_lib.Config, num_steps: int
 ) -> state_lib.Optimizers:
   """Returns the outer loop's optimizers for a run of `num_steps` steps."""
   return state_lib.Optimizers(
-      dense=optimizer.dense_optimizer(config.outer_loop, num_steps),
+      dense=optimizer.dense_optimizer(
+          config.outer_loop, num_steps, config.model.ensemble_size
+      ),
       table=optimizer.table_optimizer(config.outer_loop, num_steps),
   )
 

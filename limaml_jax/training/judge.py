@@ -11,7 +11,6 @@ from limaml_jax import errors
 from limaml_jax import types
 from limaml_jax.data import dataset
 from limaml_jax.data import reader as reader_lib
-from limaml_jax.meta import outer_loop
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from limaml_jax.training import mesh as mesh_lib
@@ -77,12 +76,7 @@ def make(
 
 def _make_losses(config, assembly, shardings):
   """Returns (parameters, raw meta-batch) -> query loss and its weight."""
-  meta_loss = outer_loop.make_meta_loss(
-      encode=assembly.model.encode,
-      loss_fn=assembly.loss_fn,
-      query_loss_fn=assembly.query_loss_fn,
-      config=config.inner_loop,
-  )
+  meta_loss = assembly_lib.make_meta_loss(config, assembly)
   mesh = assembly.mesh
   axes = row_exchange.axes_of(mesh)
 

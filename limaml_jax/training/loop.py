@@ -15,7 +15,6 @@ from limaml_jax import errors
 from limaml_jax import overrides
 from limaml_jax.data import dataset
 from limaml_jax.data import reader as reader_lib
-from limaml_jax.meta import outer_loop
 from limaml_jax.training import announce
 from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
@@ -26,7 +25,7 @@ from limaml_jax.training import state as state_lib
 from limaml_jax.training import writers
 
 NAN_REPORT_FILE = 'not_finite.json'
-_KEPT = 32  # Updates: one of each network that a study compares.
+_KEPT = 4  # Compiled, a network holds thousands of memory mappings.
 
 # (completed outer steps, outer steps of the run)
 ProgressFn = Callable[[int, int], None]
@@ -163,15 +162,10 @@ def _compile(config, assembly, num_steps):
   create, shardings = state_lib.make_create(
       assembly.model.init, optimizers, assembly.mesh
   )
-  meta_loss = outer_loop.make_meta_loss(
-      encode=assembly.model.encode,
-      loss_fn=assembly.loss_fn,
-      query_loss_fn=assembly.query_loss_fn,
-      config=config.inner_loop,
-      objective=assembly.objective,
-  )
   meta_update = state_lib.make_meta_update(
-      meta_loss,
+      assembly_lib.make_meta_loss(
+          config, assembly, objective=assembly.objective
+      ),
       optimizers,
       index=assembly.model.index,
       shardings=shardings,

@@ -8,6 +8,7 @@ import optax
 
 from limaml_jax import config as config_lib
 from limaml_jax import types
+from limaml_jax.blocks import ensemble
 
 _FINAL_FRACTION = 0.1  # Of the peak rate, at the last step.
 
@@ -31,16 +32,23 @@ def _is_kernel(params: types.Params) -> types.Params:
 
 
 def dense_optimizer(
-    config: config_lib.OuterLoopConfig, num_steps: int
+    config: config_lib.OuterLoopConfig, num_steps: int, ensemble_size: int = 1
 ) -> optax.GradientTransformation:
-  """AdamW with clipping, warm-up and cosine decay, for dense parameters."""
-  return optax.chain(
+  """AdamW with clipping, warm-up and cosine decay, for dense parameters.
+
+  Each member of an ensemble is clipped by itself.
+  """
+  of_member = optax.chain(
       optax.clip_by_global_norm(config.gradient_clip),
       optax.adamw(
           _schedule(config.learning_rate, num_steps, config),
           weight_decay=config.weight_decay,
           mask=_is_kernel,
       ),
+  )
+  return optax.GradientTransformation(
+      ensemble.each(of_member.init, ensemble_size),
+      ensemble.each(of_member.update, ensemble_size),
   )
 
 

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import os
 import pathlib
@@ -9,6 +10,7 @@ from absl.testing import parameterized
 import jax
 from jax import export as jax_export
 import numpy as np
+from scipy import special
 
 from limaml_jax.bundle import columns as columns_lib
 from limaml_jax.export import program
@@ -22,13 +24,13 @@ print(hashlib.sha256(export_program_test.export()).hexdigest())
 """
 
 
-def export(seed=0):
-  half = drawn_bundle.make_model(seed).half
+def export(seed=0, ensemble_size=1):
+  half = drawn_bundle.make_model(seed, ensemble_size).half
   return program.export(
       half,
       columns_lib.Columns(half.specs),
       entity_type='user',
-      dimension=drawn_bundle.DIMENSION,
+      dimension=drawn_bundle.DIMENSION * ensemble_size,
   )
 
 
@@ -60,6 +62,32 @@ class ProgramTest(parameterized.TestCase):
     self.assertEqual(scores.shape, (num_rows,))
     self.assertEqual(scores.dtype, np.float32)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+  def test_scores_of_an_ensemble_are_of_the_mean_logit(self):
+    model = drawn_bundle.make_model(0, ensemble_size=3)
+    exported = jax_export.deserialize(bytearray(export(0, ensemble_size=3)))
+    features, packed = drawn_bundle.draw_features(20)
+    embeddings = drawn_bundle.draw_embeddings(
+        2, seed=3, dimension=3 * drawn_bundle.DIMENSION
+    )
+    rows = np.arange(20, dtype=np.int32) % 2
+    scores = np.asarray(
+        exported.call(program.flatten(model.half), embeddings, rows, *packed)
+    )
+    logits = []
+    for m, part in enumerate(np.split(embeddings, 3, axis=1)):
+      take = functools.partial(jax.tree.map, lambda leaf: leaf[m])  # noqa: B023
+      half = model.half
+      half = half._replace(
+          params=take(half.params), tables=take(half.tables), ensemble_size=1
+      )
+      one = model._replace(half=half)
+      alone = drawn_bundle.expected_scores(one, part, rows, features)
+      logits.append(special.logit(alone.astype(np.float64)))
+    self.assertGreater(np.std(logits, axis=0).min(), 1e-3)
+    expected = special.expit(np.mean(logits, axis=0))
+    # A float32 probability near 1 does not tell its logit exactly.
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
 
   def test_scores_depend_on_every_feature_and_on_the_entity(self):
     model = drawn_bundle.make_model()

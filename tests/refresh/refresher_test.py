@@ -6,7 +6,9 @@ from absl.testing import parameterized
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
+from limaml_jax.blocks import ensemble
 from limaml_jax.data import episodes
 from limaml_jax.data import recency
 from limaml_jax.meta import inner_loop
@@ -26,19 +28,22 @@ _KINDS = (
     'transformer varying',
     'transformer amortized',
     'mlp bilinear',
+    'id_embedding ensemble',
+    'transformer ensemble',
 )
 
 
 @functools.cache
 def make_config(kind):
-  block, _, special = kind.partition(' ')
-  ages = {'days': 2.0, 'events': 3.0} if special == 'recency' else {}
+  block, _, extra = kind.partition(' ')
+  ages = {'days': 2.0, 'events': 3.0} if extra == 'recency' else {}
   return small_run.make_config(
       model__meta_block__kind=block,
       model__meta_block__pooling='latest' if block in _HISTORIES else 'mean',
       model__meta_block__history_width=4,
-      model__global_block__bilinear=special == 'bilinear',
-      inner_loop__num_steps=0 if special == 'amortized' else 2,
+      model__global_block__bilinear=extra == 'bilinear',
+      model__ensemble_size=3 if extra == 'ensemble' else 1,
+      inner_loop__num_steps=0 if extra == 'amortized' else 2,
       inner_loop__learning_rate=3.0,
       inner_loop__prior_rows=2.0,
       inner_loop__learned_rates=True,
@@ -134,10 +139,15 @@ class ParityTest(PublishTestCase):
         query=assembly.model.index(episode.query),
     )
     score = functools.partial(score_as_in_training, assembly, config=config)
-    scores = jax.jit(jax.vmap(score, in_axes=(None, 0)))(
-        make_params(kind), indexed
-    )
-    return np.asarray(scores)[episode.query.mask > 0]
+    score_all = jax.jit(jax.vmap(score, in_axes=(None, 0)))
+    size = config.model.ensemble_size
+    by_member = [
+        score_all(ensemble.member(make_params(kind), m, size), indexed)
+        for m in range(size)
+    ]
+    logits = np.mean([special.logit(scores) for scores in by_member], axis=0)
+    scores = special.expit(logits)
+    return scores[episode.query.mask > 0]
 
   @parameterized.parameters(*_KINDS)
   def test_served_scores_are_those_of_the_training_path(self, kind):
