@@ -132,6 +132,23 @@ class RunAllTest(parameterized.TestCase):
       self.run_all(_RANDOM, seeds=(7, 8, 9))
     self.assertEqual(scored, [7, 8, 9])
 
+  def test_seeds_of_a_run_follow_each_other(self):
+    # Programs of many runs, kept until the next seed, would fill the memory.
+    scored = []
+
+    def fail(job, *_):
+      scored.append((job.run.label, job.seed))
+      raise errors.InputError('not today')
+
+    with mock.patch.object(scorers, 'score', fail):
+      self.run_all(
+          _RANDOM, _RANDOM._replace(label='other', options={'n': 1}),
+          seeds=(5, 6),
+      )  # fmt: skip
+    self.assertEqual(
+        scored, [('random', 5), ('random', 6), ('other', 5), ('other', 6)]
+    )
+
   def test_a_run_that_fails_stops_no_other(self):
     fail = errors.InputError('step 3: the meta loss is not finite')
     other = _LIMAML._replace(
@@ -216,7 +233,9 @@ class RunAllTest(parameterized.TestCase):
     self.assertIn('identical scores', page)
 
   @parameterized.parameters(
-      {}, {'episodes.support_half_life_events': 1.0}
+      {},
+      {'episodes.support_half_life_events': 1.0},
+      {'model.ensemble_size': 2},
   )
   def test_rows_by_weights_are_rows_by_embeddings_for_one_input(self, **given):
     # Meta features of the entity alone: nothing is pooled, so both agree.
@@ -230,7 +249,9 @@ class RunAllTest(parameterized.TestCase):
     np.testing.assert_array_equal(stored.entity, weights.entity)
     np.testing.assert_allclose(stored.score, weights.score, atol=1e-5)
     facts = outcomes['weights'][0].facts
-    self.assertEqual(facts['embedding_bytes'], 16)
+    self.assertEqual(
+        facts['embedding_bytes'], 16 * given.get('model.ensemble_size', 1)
+    )
     self.assertGreater(facts['weights_bytes'], 16)
 
   def test_rows_by_weights_are_refused_for_a_history(self):

@@ -5,6 +5,7 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
+import jax
 import numpy as np
 
 from experiments import variants
@@ -12,8 +13,10 @@ from experiments.baselines import last_layer
 from experiments.baselines import request as request_lib
 from experiments.baselines import row_network
 from limaml_jax import errors
+from limaml_jax import overrides
 from limaml_jax.data import dataset
 from limaml_jax.evaluation import metrics
+from limaml_jax.training import assembly as assembly_lib
 from limaml_jax.training import checkpoint
 from tests.experiments.baselines import daily_world
 
@@ -78,22 +81,35 @@ class LastLayerTest(absltest.TestCase):
 
   def test_a_logit_is_linear_in_what_the_last_layer_reads(self):
     state, assembly = self.train()
-    network = row_network.RowNetwork(assembly, 'user')
+    self.check_linear(state.params, assembly)
+
+  def test_a_logit_is_linear_in_the_last_layers_of_an_ensemble(self):
+    config = overrides.override(self.config, {'model.ensemble_size': 3})
+    config = variants.apply(last_layer.VARIANT, config)
+    assembly = assembly_lib.assemble(config, self.data.info)
+    params = assembly.model.init(jax.random.key(0))
+    self.check_linear(params, assembly, size=3)
+
+  def check_linear(self, params, assembly, size=1):
+    network = row_network.RowNetwork(assembly, 'user', ensemble_size=size)
     entity = dataset.event_owners(self.data.table)
     event = np.arange(entity.size)
     rows = self.data.table, entity, event
-    inputs = network.last_inputs(state.params, *rows)
-    self.assertEqual(inputs.shape, (event.size, 17))
-    np.testing.assert_array_equal(inputs[:, 0], 1.0)
-    before = network.logits(state.params, *rows)
-    move = np.linspace(-1, 1, 16, dtype=np.float32)
-    block = dict(state.params.global_block)
+    inputs = network.last_inputs(params, *rows)
+    self.assertEqual(inputs.shape, (event.size, 16 * size + 1))
+    np.testing.assert_allclose(inputs[:, 0], 1.0, rtol=1e-6)
+    before = network.logits(params, *rows)
+    move = np.linspace(-1, 1, 16 * size, dtype=np.float32)
+    block = dict(params.global_block)
+    kernel = block['last']['kernel']
     block['last'] = block['last'] | {
-        'kernel': block['last']['kernel'] + move[:, None]
+        'kernel': kernel + move.reshape(kernel.shape)
     }
-    moved = state.params._replace(global_block=block)
+    moved = params._replace(global_block=block)
+    change = inputs[:, 1:] @ move / np.sqrt(size)
+    self.assertGreater(np.abs(change).max(), 0.01)
     np.testing.assert_allclose(
-        network.logits(moved, *rows), before + inputs[:, 1:] @ move, atol=1e-4
+        network.logits(moved, *rows), before + change, atol=1e-4
     )
 
   def test_the_network_is_the_best_that_was_judged(self):
