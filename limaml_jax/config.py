@@ -99,7 +99,7 @@ class MetaBlockConfig:
       'deep_sets' and 'transformer' map the features, if there are any, and a
       summary of the support rows by a history encoder of that kind.
     widths: of the hidden layers.
-    embedding_size: E, numbers in a meta embedding.
+    embedding_size: numbers in a meta embedding; E, but for an ensemble.
     activation: of the hidden layers, 'relu', 'gelu', 'tanh' or 'silu'.
     layer_norm: normalizes each hidden layer before its activation.
     compute_dtype: 'float32' or 'bfloat16'; parameters stay float32.

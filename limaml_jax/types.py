@@ -7,6 +7,7 @@ Axes, used in every docstring:
                                  Q); 1 + S where a history is read
   E meta embedding             C candidates of a request
   N entities of a refresh      V rows of an embedding table
+  M members of an ensemble
 
 Whatever belongs to a kind of entity (meta blocks, meta features, embeddings)
 is a dict keyed by the entity type, e.g. 'user'.
@@ -114,11 +115,14 @@ class Episode(NamedTuple):
 class BlockParams(NamedTuple):
   """Everything that meta-training learns.
 
+  Of an ensemble all leaves have an axis M in front, but for tables while they
+  are trained: [V, M dimension]. See `blocks.ensemble`.
+
   Attributes:
     meta_block: per entity type, the shared initialization that the inner loop
       starts from.
     global_block: shared by all tasks, constant in the inner loop.
-    tables: embedding tables by feature, [V, dimension]; rows are gathered
+    tables: embedding tables by name, [V, dimension]; rows are gathered
       before anything is differentiated.
     inner_rates: per entity type, logarithms of the learned inner learning
       rates, shaped like `meta_block` with leaves [K]; empty when the rate is

@@ -33,10 +33,11 @@ class RowNetwork:
       assembly: assembly_lib.Assembly,
       entity_type: types.EntityType,
       *,
-      ensemble_size: int = 1,
+      ensemble_size: int,
   ):
     """Compiles nothing yet."""
     self._names = assembly.names
+    self._ensemble_size = ensemble_size
     logits = _make_logits(assembly.model, entity_type, ensemble_size)
     self._logits = jax.jit(logits)
     self._last_inputs = jax.jit(_make_last_inputs(logits, ensemble_size))
@@ -66,6 +67,7 @@ class RowNetwork:
     return self._map(self._last_inputs, params, table, entity, event)
 
   def _map(self, function, params, table, entity, event):
+    members = ensemble.divide(params, self._ensemble_size)
     rows = replay.TestRows(entity, event, day=entity, support_size=entity)
     if not event.size:
       return np.zeros(0, np.float32)
@@ -75,7 +77,7 @@ class RowNetwork:
       chunk = replay.TestRows(*(column[chosen] for column in rows))
       read = functools.partial(replay.row_features, table, chunk)
       meta, regular = read(self._names.meta), read(self._names.regular)
-      found = np.asarray(function(params, meta, regular))
+      found = np.asarray(function(members, meta, regular))
       parts.append(found[: event.size - i])
     return np.concatenate(parts)
 
@@ -117,7 +119,7 @@ def train(
 def _make_logits(
     model: model_lib.Model, entity_type: types.EntityType, size: int
 ):
-  """Returns (params, raw meta features, raw features) -> logits, [n]."""
+  """Returns (members, raw meta features, raw features) -> logits, [n]."""
   first = functools.partial(jax.tree.map, lambda x: x[0])
 
   def of_member(params, meta, regular):
@@ -139,29 +141,28 @@ def _make_logits(
   def of_task(members, meta, regular):
     return jnp.mean(of_each(members, meta, regular))
 
-  def logits(params, meta, regular):
+  def logits(members, meta, regular):
     tasks = jax.tree.map(lambda x: x[:, None], (meta, regular))
-    members = ensemble.divide(params, size)
     return jax.vmap(of_task, in_axes=(None, 0, 0))(members, *tasks)
 
   return logits
 
 
 def _make_last_inputs(logits, size: int):
-  """Returns (params, raw meta features, raw features) -> [n, M width + 1].
+  """Returns (members, raw meta features, raw features) -> [n, M width + 1].
 
   A logit is linear in the last layers: its gradient there is what they read,
   of each member one M-th.
   """
 
-  def one_logit(last, params, meta, regular):
-    global_block = {**params.global_block, _LAST: last}
+  def one_logit(last, members, meta, regular):
+    global_block = {**members.global_block, _LAST: last}
     rows = jax.tree.map(lambda x: x[None], (meta, regular))
-    return logits(params._replace(global_block=global_block), *rows)[0]
+    return logits(members._replace(global_block=global_block), *rows)[0]
 
-  def last_inputs(params, meta, regular):
+  def last_inputs(members, meta, regular):
     gradient = jax.vmap(jax.grad(one_logit), in_axes=(None, None, 0, 0))
-    found = gradient(params.global_block[_LAST], params, meta, regular)
+    found = gradient(members.global_block[_LAST], members, meta, regular)
     bias, kernel = (
         found[name].reshape(found[name].shape[0], -1)
         for name in ('bias', 'kernel')

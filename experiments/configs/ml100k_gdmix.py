@@ -33,12 +33,13 @@ def get_config() -> config_dict.ConfigDict:
       model=config_lib.ModelConfig(
           meta_block=config_lib.MetaBlockConfig(kind='id_embedding'),
           global_block=config_lib.GlobalBlockConfig(bilinear=True),
+          ensemble_size=8,
       ),
       inner_loop=config_lib.InnerLoopConfig(
           num_steps=1, learning_rate=4.0, prior_rows=8.0
       ),
       outer_loop=config_lib.OuterLoopConfig(
-          num_epochs=6, table_learning_rate=8e-3, weight_decay=0.5
+          num_epochs=8, table_learning_rate=8e-3, weight_decay=0.5
       ),
   )
   # Attributes alone: as an id_embedding it would be wide_deep_id again.

@@ -13,7 +13,7 @@ from limaml_jax.data import prepare as prepare_lib
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import schema_file
 
-_KEPT = 8  # In memory; `refresh` moves between six for each seed.
+_KEPT = 8  # In memory; the page of `refresh` reads six again.
 _DATA_DIR = 'data'
 
 

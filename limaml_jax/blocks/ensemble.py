@@ -1,9 +1,10 @@
 """Ensemble: networks of one kind, trained beside each other, scored as one.
 
 Members see the same episodes, start from parameters of their own, and never
-read each other (Lakshminarayanan et al. 2017, Simple and scalable predictive
-uncertainty estimation using deep ensembles). A score is the sigmoid of the mean
-of their logits; an entity's meta embedding is theirs, one after another, [M E].
+read each other (after Lakshminarayanan et al. 2017, Simple and scalable
+predictive uncertainty estimation using deep ensembles). A score is the sigmoid
+of the mean of their logits; an entity's meta embedding is theirs, one after
+another, E numbers in all.
 
 Each function of the network is written for one member. Parameters of M members
 have a leading axis M; only while they are trained, a table holds the members of
@@ -12,12 +13,15 @@ member there is no axis.
 """
 
 from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from limaml_jax import types
+
+_Function = TypeVar('_Function', bound=Callable)
 
 
 def init(
@@ -58,13 +62,13 @@ def member(
 
 
 def divide_embedding(embedding: jax.Array, size: int) -> jax.Array:
-  """Returns the members' embeddings of an ensemble's, [M E] to [M, E]."""
+  """Returns what each member has of an embedding, [E] to [M, E / M]."""
   return embedding if size == 1 else embedding.reshape(size, -1)
 
 
 def each(
-    function: Callable[..., Any], size: int, in_axes: Any = 0
-) -> Callable[..., Any]:
+    function: _Function, size: int, in_axes: int | Sequence[int | None] = 0
+) -> _Function:
   """Returns what calls a member's function for all of them.
 
   Args:

@@ -65,7 +65,7 @@ def score_row(
 
   Args:
     half: what scores.
-    embeddings: meta embeddings by entity type, [M E].
+    embeddings: meta embeddings by entity type, [E].
     features: raw features, leaves [...].
   """
   specs, layout, size = half.specs, half.layout, half.ensemble_size

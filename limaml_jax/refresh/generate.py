@@ -175,7 +175,7 @@ def generate(
 
   Args:
     table: all tasks.
-    params: of the checkpoint.
+    params: of the checkpoint, as `ensemble.divide` returns them.
     plan: of `make_plan`.
     embed_chunk: from `make_embed_chunk`.
     names: of the features that the network reads.

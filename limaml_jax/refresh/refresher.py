@@ -59,7 +59,7 @@ class Refresher:
     Args:
       table: all tasks.
       info: of the dataset.
-      params: of the checkpoint.
+      params: of the checkpoint, as `ensemble.divide` returns them.
       model: the network.
       loss_fn: mean loss of one encoded task.
       names: of the features that the network reads.

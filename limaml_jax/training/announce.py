@@ -70,9 +70,11 @@ class Shapes:
     plan = plan_adaptation(
         self._config, self._assembly, params, meta_batch.support
     )
+    size = self._config.model.ensemble_size
     _LOGGER.info(
-        '%d support and %d query rows: %s', *shape, cost.describe(plan)
-    )
+        '%d support and %d query rows%s: %s', *shape,
+        f', each of {size} members' if size > 1 else '', cost.describe(plan),
+    )  # fmt: skip
 
 
 def plan_adaptation(
@@ -81,7 +83,10 @@ def plan_adaptation(
     params: types.BlockParams,
     support: types.Examples,
 ) -> cost.Plan:
-  """Returns what `adapt` will choose for raw supports, leaves [T, S, ...]."""
+  """Returns what `adapt` will choose for raw supports, leaves [T, S, ...].
+
+  Of an ensemble it is what each member does.
+  """
   plans = []
 
   def trace(params, support):

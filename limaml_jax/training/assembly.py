@@ -168,7 +168,7 @@ def make_optimizers(
   """Returns the outer loop's optimizers for a run of `num_steps` steps."""
   return state_lib.Optimizers(
       dense=optimizer.dense_optimizer(
-          config.outer_loop, num_steps, config.model.ensemble_size
+          config.outer_loop, num_steps, ensemble_size=config.model.ensemble_size
       ),
       table=optimizer.table_optimizer(config.outer_loop, num_steps),
   )

@@ -31,7 +31,8 @@ def make(
 ) -> JudgeFn:
   """Returns parameters -> {HOLDOUT_LOSS: mean}, or {} without a holdout.
 
-  Entities are adapted to all of their support, as they are served.
+  Entities are adapted to all of their support, as they are served. Of an
+  ensemble it is the mean over members: one checkpoint is chosen for all.
 
   Raises:
     InputError: if no episode is held out.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import functools
 import json
+import math
 import pathlib
 import time
 
@@ -182,6 +183,7 @@ class _Recorder:
     self._writer = writer
     self._workdir = workdir
     self._log_every = config.training.log_every
+    self._ensemble_size = config.model.ensemble_size
     self._num_steps = num_steps
     self._on_progress = on_progress
     self._pending = None
@@ -198,7 +200,7 @@ class _Recorder:
       return
     step, metrics, identity = self._pending
     self._pending = None
-    values = _flat_metrics(jax.device_get(metrics))
+    values = _flat_metrics(jax.device_get(metrics), self._ensemble_size)
     if not all(np.isfinite(list(values.values()))):
       self._stop(step, values, identity)
     if step % self._log_every == 0 or step in (1, self._num_steps):
@@ -225,14 +227,18 @@ class _Recorder:
     )
 
 
-def _flat_metrics(metrics: state_lib.StepMetrics) -> dict[str, float]:
+def _flat_metrics(
+    metrics: state_lib.StepMetrics, ensemble_size: int
+) -> dict[str, float]:
+  """Returns them by name, of an ensemble as they are of one member."""
+  root = math.sqrt(ensemble_size)
   support_losses = {
       f'support_loss_{k}': float(loss)
       for k, loss in enumerate(metrics.support_losses)
   }
   return {
-      'meta_loss': float(metrics.meta_loss),
+      'meta_loss': float(metrics.meta_loss) / ensemble_size,
       'query_loss': float(metrics.query_loss),
-      'gradient_norm': float(metrics.gradient_norm),
-      'table_gradient_norm': float(metrics.table_gradient_norm),
+      'gradient_norm': float(metrics.gradient_norm) / root,
+      'table_gradient_norm': float(metrics.table_gradient_norm) / root,
   } | support_losses

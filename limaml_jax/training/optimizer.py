@@ -32,7 +32,10 @@ def _is_kernel(params: types.Params) -> types.Params:
 
 
 def dense_optimizer(
-    config: config_lib.OuterLoopConfig, num_steps: int, ensemble_size: int = 1
+    config: config_lib.OuterLoopConfig,
+    num_steps: int,
+    *,
+    ensemble_size: int = 1,
 ) -> optax.GradientTransformation:
   """AdamW with clipping, warm-up and cosine decay, for dense parameters.
 

@@ -40,10 +40,10 @@ class Optimizers(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-  """Numbers of one outer step, on the device.
+  """Numbers of one outer step, on the device; of an ensemble, of all of it.
 
   Attributes:
-    meta_loss: before the update, [].
+    meta_loss: before the update, the sum over members, [].
     query_loss: after adaptation, [].
     support_losses: before each inner step, [K].
     gradient_norm: of the dense meta-gradient, before clipping, [].

@@ -11,6 +11,8 @@ from limaml_jax.blocks import ensemble
 from limaml_jax.data import reader as reader_lib
 from limaml_jax.refresh import generate
 from limaml_jax.training import assembly as assembly_lib
+from limaml_jax.training import checkpoint
+from limaml_jax.training import judge as judge_lib
 from limaml_jax.training import loop
 from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import state as state_lib
@@ -60,16 +62,21 @@ class EnsembleTest(parameterized.TestCase):
         table_opt_states=tables,
     )
 
-  @parameterized.parameters('mlp', 'id_embedding', 'transformer')
-  def test_each_member_learns_what_it_would_alone(self, kind):
-    settings = {'model__meta_block__kind': kind}
+  @parameterized.parameters(
+      {'model__meta_block__kind': 'mlp'},
+      {'model__meta_block__kind': 'id_embedding'},
+      {'model__meta_block__kind': 'transformer'},
+      {'training__memory_budget_bytes': 1},  # One task at a time.
+      {'outer_loop__ranking_weight': 0.5},
+  )
+  def test_each_member_learns_what_it_would_alone(self, **settings):
     config, assembly, batches = self.prepare(_SIZE, **settings)
     state, _, update = loop.prepare_update(config, assembly, num_steps=3)
     started = jax.device_get(state.params)
-    losses = []
+    found = []
     for batch in batches:
       state, metrics = update(state, batch)
-      losses.append(float(metrics.query_loss))
+      found.append(metrics)
 
     config, assembly, batches = self.prepare(1, **settings)
     _, _, update = loop.prepare_update(config, assembly, num_steps=3)
@@ -79,16 +86,32 @@ class EnsembleTest(parameterized.TestCase):
       alone.append([])
       for batch in batches:
         one, metrics = update(one, batch)
-        alone[m].append(float(metrics.query_loss))
+        alone[m].append(metrics)
       ours = member_of(jax.device_get(state.params), m)
       chex.assert_trees_all_close(ours, jax.device_get(one.params), atol=1e-5)
-    np.testing.assert_allclose(losses, np.mean(alone, axis=0), rtol=1e-5)
-    moved = ours.global_block['last']['kernel']
-    self.assertGreater(
-        np.abs(moved - member_of(started, m).global_block['last']['kernel'])
-        .max(),
-        1e-3,
-    )  # fmt: skip
+    kernels = [
+        member_of(params, m).global_block['last']['kernel']
+        for params in (started, jax.device_get(state.params))
+    ]
+    self.assertGreater(np.abs(kernels[0] - kernels[1]).max(), 1e-3)
+    self.check_metrics(found, alone)
+
+  def check_metrics(self, found, alone):
+    """Compares those of each step with those of each member's steps."""
+    of = lambda name, some: np.array([float(getattr(m, name)) for m in some])
+    by_member = lambda name: np.array([of(name, steps) for steps in alone])
+    np.testing.assert_allclose(
+        of('query_loss', found), by_member('query_loss').mean(0), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        of('meta_loss', found), by_member('meta_loss').sum(0), rtol=1e-5
+    )
+    for name in ('gradient_norm', 'table_gradient_norm'):
+      squares = np.square(by_member(name)).sum(0)
+      np.testing.assert_allclose(of(name, found) ** 2, squares, rtol=1e-3)
+    # Clipped, each by itself.
+    clip = _SETTINGS['outer_loop__gradient_clip']
+    self.assertGreater(by_member('gradient_norm').min(), clip)
 
   def test_members_start_apart(self):
     config, assembly, _ = self.prepare(_SIZE)
@@ -121,6 +144,45 @@ class EnsembleTest(parameterized.TestCase):
         embed(config, assembly, member_of(params, m)) for m in range(_SIZE)
     ]
     np.testing.assert_allclose(found, np.concatenate(parts, 1), atol=1e-5)
+
+  def test_what_is_recorded_is_as_of_one_member(self):
+    workdir = self.create_tempdir().full_path
+    small_run.train(workdir, stop_after=1, model__ensemble_size=_SIZE)
+    recorded = small_run.read_losses(workdir)[0]
+    config = small_run.make_config(model__ensemble_size=_SIZE)
+    _, info = small_run.make_data()
+    assembly = assembly_lib.assemble(config, info)
+    state, _, update = loop.prepare_update(config, assembly, num_steps=3)
+    _, _, batches = self.prepare(_SIZE)
+    _, metrics = update(state, batches[0])
+    for name, share in (
+        ('meta_loss', _SIZE),
+        ('query_loss', 1),
+        ('gradient_norm', _SIZE**0.5),
+        ('table_gradient_norm', _SIZE**0.5),
+    ):
+      expected = float(getattr(metrics, name)) / share
+      self.assertAlmostEqual(recorded[name], expected, places=4, msg=name)
+
+  def test_a_holdout_judges_by_the_mean_over_members(self):
+    def judge(size, choose):
+      config, assembly, _ = self.prepare(
+          size, outer_loop__holdout_fraction=0.3
+      )
+      state, shardings, _ = loop.prepare_update(config, assembly, num_steps=3)
+      table, info = small_run.make_data()
+      judge_fn = judge_lib.make(
+          config, table, info, assembly=assembly, shardings=shardings.params
+      )
+      return judge_fn(choose(state.params))[checkpoint.HOLDOUT_LOSS]
+
+    chosen = []
+    found = judge(_SIZE, lambda params: chosen.append(params) or params)
+    alone = [
+        judge(1, lambda _, m=m: member_of(chosen[0], m)) for m in range(_SIZE)
+    ]
+    self.assertGreater(np.std(alone), 1e-4)
+    self.assertAlmostEqual(found, np.mean(alone), places=5)
 
   def test_a_run_goes_on_where_it_stopped(self):
     workdir = self.create_tempdir().full_path

@@ -23,8 +23,9 @@ class DailyIdsTest(absltest.TestCase):
     cls.scores = cls.score()
 
   @classmethod
-  def score(cls, data=None, workdir=None, **settings):
+  def score(cls, data=None, workdir=None, ensemble_size=1, **settings):
     config = daily_world.make_config(
+        model__ensemble_size=ensemble_size,
         outer_loop__learning_rate=0.02,
         outer_loop__table_learning_rate=0.02,
         outer_loop__holdout_fraction=0.2,
@@ -48,6 +49,14 @@ class DailyIdsTest(absltest.TestCase):
     same = self.scores.score == fast.score
     self.assertTrue(np.all(same[fast.day == 0]))
     self.assertFalse(np.any(same[fast.day > 0]))
+
+  def test_an_ensemble_is_trained_daily_too(self):
+    workdir = pathlib.Path(self.create_tempdir().full_path)
+    scores = self.score(workdir=workdir, ensemble_size=2)
+    np.testing.assert_array_equal(scores.entity, self.scores.entity)
+    correlation = np.corrcoef(scores.score, self.scores.score)[0, 1]
+    self.assertGreater(correlation, 0.5)
+    self.assertLess(correlation, 1.0)
 
   def test_nothing_of_a_day_is_held_out(self):
     table, cutoffs = self.data.table, self.data.info.cutoffs

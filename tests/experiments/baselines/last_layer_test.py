@@ -40,10 +40,11 @@ class LastLayerTest(absltest.TestCase):
     cls.scores = cls.score()
 
   @classmethod
-  def score(cls, data=None, **settings):
+  def score(cls, data=None, workdir=None, config=None, **settings):
     request = request_lib.Request(
-        data or cls.data, cls.config, seed=0, workdir=cls.workdir
-    )
+        data or cls.data, config or cls.config, seed=0,
+        workdir=workdir or cls.workdir,
+    )  # fmt: skip
     settings = dataclasses.replace(last_layer.Settings(), **settings)
     return last_layer.score(request, settings)
 
@@ -62,6 +63,14 @@ class LastLayerTest(absltest.TestCase):
     # A prior so strong that the layer stays what training left.
     trained = self.score(bias_precision=1e9, kernel_precision=1e9)
     self.assertGreater(roc_auc(fitted), roc_auc(trained) + 0.02)
+
+  def test_fits_all_last_layers_of_an_ensemble(self):
+    config = overrides.override(self.config, {'model.ensemble_size': 2})
+    workdir = pathlib.Path(self.create_tempdir().full_path)
+    scores = self.score(config=config, workdir=workdir)
+    correlation = np.corrcoef(scores.score, self.scores.score)[0, 1]
+    self.assertGreater(correlation, 0.5)
+    self.assertLess(correlation, 1.0)
 
   def test_learns_nothing_from_a_refresh_on(self):
     cutoff = self.data.info.cutoffs[1]

@@ -62,7 +62,7 @@ class ServedRowsTest(parameterized.TestCase):
     state, assembly = row_network.train(
         self.data, self.config, self.run_dir, lambda done, total: None
     )
-    network = row_network.RowNetwork(assembly, 'user')
+    network = row_network.RowNetwork(assembly, 'user', ensemble_size=1)
     rows = served_rows.list_rows(self.data)
     logits = network.logits(
         state.params, self.data.table, rows.entity, rows.event
