@@ -63,13 +63,13 @@ class EnsembleTest(parameterized.TestCase):
     )
 
   @parameterized.parameters(
-      {'model__meta_block__kind': 'mlp'},
-      {'model__meta_block__kind': 'id_embedding'},
-      {'model__meta_block__kind': 'transformer'},
-      {'training__memory_budget_bytes': 1},  # One task at a time.
-      {'outer_loop__ranking_weight': 0.5},
+      # One task at a time.
+      {'kind': 'mlp', 'training__memory_budget_bytes': 1},
+      {'kind': 'id_embedding', 'outer_loop__ranking_weight': 0.5},
+      {'kind': 'deep_sets'},
   )
-  def test_each_member_learns_what_it_would_alone(self, **settings):
+  def test_each_member_learns_what_it_would_alone(self, kind, **settings):
+    settings['model__meta_block__kind'] = kind
     config, assembly, batches = self.prepare(_SIZE, **settings)
     state, _, update = loop.prepare_update(config, assembly, num_steps=3)
     started = jax.device_get(state.params)
