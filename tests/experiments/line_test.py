@@ -69,6 +69,31 @@ class LineTest(absltest.TestCase):
     self.assertIn('user 7: PRESENT', result.stdout)
     self.assertIn('99', result.stdout)
 
+  def test_an_ensemble_goes_the_whole_line(self):
+    run_dir = f'--workdir={self.dir / "ensemble"}'
+    bundle = f'--bundle={self.dir / "ensemble_bundle"}'
+    self.run_ok(
+        'train', self.tasks, run_dir, *commands.SMALL,
+        '--config.model.ensemble_size=3',
+    )  # fmt: skip
+    self.run_ok('refresh', self.tasks, run_dir)
+    self.run_ok('export', self.tasks, run_dir, bundle)
+    ask = ('--entity=7', '--candidates=3,4,99')
+    self.assertIn('user 7: PRESENT', self.run_ok('score', bundle, *ask).stdout)
+    three, one = (
+        {row['stored']: row['bytes'] for row in self.read_storage(place)}
+        for place in (run_dir, self.run_dir)
+    )
+    extra = one['float32'] - 4 * 4  # Of a record, beside four numbers.
+    self.assertEqual(three['float32'], 3 * 4 * 4 + extra)
+    for stored in one:
+      if 'weights' in stored or 'factors' in stored:
+        self.assertEqual(three[stored], 3 * one[stored])
+
+  def read_storage(self, run_dir):
+    result = self.run_ok('storage', self.tasks, run_dir, '--json')
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
   def test_an_unknown_entity_is_no_error(self):
     result = self.run_ok(
         'score', self.bundle, '--entity=nobody', '--candidates=3'
