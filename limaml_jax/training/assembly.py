@@ -25,7 +25,7 @@ from limaml_jax.training import mesh as mesh_lib
 from limaml_jax.training import optimizer
 from limaml_jax.training import state as state_lib
 
-_KEPT = 4  # Compiled, a network holds thousands of memory mappings.
+_KEPT = 4  # As many networks as `loop` keeps compiled.
 
 
 class Assembly(NamedTuple):

@@ -20,13 +20,15 @@ _LOSSES = ('meta_loss', 'query_loss', 'gradient_norm', 'table_gradient_norm')
 
 class ClusterTestCase(parameterized.TestCase):
 
+  settings = {}
+
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
     cls.dir = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.dir)
     cls.whole = cls.dir / 'whole'
-    cls.state = jax.device_get(cluster_run.train(cls.whole, {}))
+    cls.state = jax.device_get(cluster_run.train(cls.whole, cls.settings))
     cls.num_steps = int(cls.state.step)
 
   def assert_same_run(self, workdir, tolerance=1e-5):
@@ -57,6 +59,18 @@ class DevicesTest(ClusterTestCase):
   def test_equals_one_device(self, mesh_rows):
     self.assertGreaterEqual(self.num_steps, 6)
     self.assert_same_run(self.workdirs[mesh_rows])
+
+
+class EnsembleTest(ClusterTestCase):
+  """Members of a row lie together, wherever the row does."""
+
+  settings = {'model__ensemble_size': 2}
+
+  def test_equals_one_device(self):
+    workdir = self.dir / 'ensemble'
+    settings = self.settings | {'training__mesh_rows': 2}
+    clusters.finish([clusters.start(4, workdir=workdir, settings=settings)])
+    self.assert_same_run(workdir)
 
 
 class ProcessesTest(ClusterTestCase):

@@ -113,16 +113,16 @@ class EnsembleTest(parameterized.TestCase):
     clip = _SETTINGS['outer_loop__gradient_clip']
     self.assertGreater(by_member('gradient_norm').min(), clip)
 
-  def test_members_start_apart(self):
-    config, assembly, _ = self.prepare(_SIZE)
-    params = assembly.model.init(jax.random.key(0))
-    for name in ('global_block', 'meta_block', 'tables'):
-      kernels = [
-          jax.tree.leaves(getattr(member_of(params, m), name))[-1]
-          for m in range(_SIZE)
-      ]
-      for m in range(1, _SIZE):
-        self.assertFalse(np.allclose(kernels[0], kernels[m]))
+  def test_members_start_as_networks_of_keys_of_their_own(self):
+    _, assembly, _ = self.prepare(_SIZE)
+    _, alone, _ = self.prepare(1)
+    key = jax.random.key(0)
+    params = assembly.model.init(key)
+    starts = [alone.model.init(k) for k in jax.random.split(key, _SIZE)]
+    for m, expected in enumerate(starts):
+      chex.assert_trees_all_close(member_of(params, m), expected, atol=1e-6)
+    with self.assertRaises(AssertionError):
+      chex.assert_trees_all_close(starts[0], starts[1], atol=1e-2)
 
   def test_an_embedding_is_those_of_the_members_one_after_another(self):
     table, info = small_run.make_data()

@@ -1,5 +1,8 @@
 """Runs of one process share what they trace and compile."""
 
+import gc
+import weakref
+
 from absl.testing import absltest
 import chex
 import jax
@@ -55,6 +58,24 @@ class SharedProgramsTest(absltest.TestCase):
     ):
       *_, other = self.prepare(**settings)
       self.assertIsNot(other, update)
+
+  def test_programs_of_many_networks_are_let_go(self):
+    # Each holds thousands of memory mappings, of which there are few.
+    update = self.prepare()[-1]
+    chunk = self.embed_chunk(self.prepare()[0], seed=0)
+    held = [weakref.ref(update), weakref.ref(chunk)]
+    del update, chunk
+    for rate in range(2, 12):
+      assembly, *_ = self.prepare(inner_loop__learning_rate=float(rate))
+      changed = {'inner_loop.learning_rate': float(rate)}
+      generate.make_embed_chunk(
+          assembly.model,
+          loss_fn=assembly.loss_fn,
+          entity_type=self.info.entity_type,
+          config=overrides.override(self.config, changed),
+      )
+    gc.collect()
+    self.assertEqual([ref() for ref in held], [None, None])
 
   def test_other_numbers_of_steps_share_no_schedule(self):
     assembly, *_, update = self.prepare()
