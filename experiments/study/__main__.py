@@ -21,6 +21,7 @@ from experiments import binary
 from experiments import config_flag
 from experiments.study import datasets as datasets_lib
 from experiments.study import detector
+from experiments.study import inputs as inputs_lib
 from experiments.study import page as page_lib
 from experiments.study import results as results_lib
 from experiments.study import run as run_lib
@@ -59,22 +60,14 @@ def main() -> None:
   settings = settings_lib.load(_DATA.value, config_flag.given())
   data_dir = pathlib.Path(_DATA_DIR.value) if _DATA_DIR.value else None
   datasets = datasets_lib.Datasets(workdir, data_dir)
+  inputs = inputs_lib.Inputs(settings, datasets, workdir)
   config = settings.resolve(run_lib.Run(''))
   runs = study.runs(config)
   # The study's own dataset: what the page says of the protocol.
-  own = settings.resolve(runs[0])
-  data = datasets.get(own, dict(runs[0].roles))
-  outcomes = running.run_all(
-      runs,
-      range(_SEEDS.value),
-      settings=settings,
-      datasets=datasets,
-      workdir=workdir,
-  )
+  own, data = inputs.find(runs[0])
+  outcomes = running.run_all(runs, range(_SEEDS.value), inputs=inputs)
   results = results_lib.Results(
-      config,
-      outcomes,
-      lambda run: datasets.get(settings.resolve(run), dict(run.roles)),
+      config, outcomes, lambda run: inputs.find(run)[1]
   )
   refused = detector.find(outcomes) + datasets.leaks()
   page = None

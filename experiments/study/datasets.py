@@ -1,10 +1,13 @@
 """Datasets of a study: prepared once for each schema, data and protocol."""
 
+from collections.abc import Mapping
 import dataclasses
 import pathlib
+from typing import NamedTuple
 
 from experiments import pipeline
 from experiments import progress
+from experiments.embedding_features import writing
 from experiments.study import detector
 from experiments.study import run as run_lib
 from limaml_jax import config as config_lib
@@ -14,7 +17,19 @@ from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import schema_file
 
 _KEPT = 8  # In memory; the page of `refresh` reads six again.
-_DATA_DIR = 'data'
+_DATA_DIR, _FEATURES_DIR = 'data', 'embedding_features'
+
+
+class Features(NamedTuple):
+  """A run whose embeddings are features of another's items.
+
+  Attributes:
+    data: its dataset.
+    run_dir: where it is trained.
+  """
+
+  data: pipeline.Dataset
+  run_dir: pathlib.Path
 
 
 class Datasets:
@@ -33,28 +48,34 @@ class Datasets:
     self._leaks: dict[str, list[str]] = {}
 
   def get(
-      self, config: config_lib.Config, roles: dict[str, str]
+      self,
+      config: config_lib.Config,
+      roles: Mapping[str, str],
+      features: Features | None = None,
   ) -> pipeline.Dataset:
     """Returns the dataset of a configuration.
 
     Args:
       config: of a run.
       roles: of features whose role is not that of the schema, by name.
+      features: made of another run's embeddings, beside those of the schema.
 
     Raises:
       InputError: if it is not prepared and cannot be.
     """
-    schema = schema_file.load(pipeline.schema_path(config.data.schema))
-    schema = with_roles(schema, roles)
-    data = dataclasses.replace(config.data, schema='')
+    path, data_dir = pipeline.schema_path(config.data.schema), self._data_dir
+    if features:
+      path, data_dir = self._join(features, path)
+    schema = with_roles(schema_file.load(path), roles)
     key = run_lib.digest(
         dataclasses.asdict(dataclasses.replace(schema, path='')),
-        dataclasses.asdict(data),
+        dataclasses.asdict(dataclasses.replace(config.data, schema='')),
         dataclasses.asdict(config.protocol),
+        *([features.run_dir.name] if features else []),
     )
     if key not in self._loaded:
       directory = self._root / key
-      self._prepare(config, schema, directory)
+      self._prepare(config, schema, data_dir, directory)
       self._loaded[key] = pipeline.load(directory)
       if key not in self._leaks:
         past = [f.name for f in schema.features if f.is_past]
@@ -67,28 +88,53 @@ class Datasets:
     """Returns the leaks of all datasets that were asked for so far."""
     return list(dict.fromkeys(sum(self._leaks.values(), [])))
 
-  def _prepare(self, config, schema, directory):
-    if self._data_dir is None:
-      if not directory.exists():
-        raise errors.InputError(
-            f'{directory}: {schema.name} is not prepared here under these '
-            'settings; pass --data_dir, the folder of its raw files, which '
-            'later calls with this workdir do without'
+  def _join(
+      self, features: Features, schema: pathlib.Path
+  ) -> tuple[pathlib.Path, pathlib.Path]:
+    """Returns a schema with such features, and the folder of its files."""
+    key = run_lib.digest(features.run_dir.name, str(schema.resolve()))
+    output = self._root.parent / _FEATURES_DIR / key
+    path = output / writing.SCHEMA_FILE
+    if not path.exists():  # It is written last.
+      data_dir = self._require(output, schema.stem)
+      with progress.bar('refresh') as update:
+        writing.write(
+            features.data,
+            features.run_dir,
+            schema=schema,
+            data_dir=data_dir,
+            output=output,
+            on_progress=update,
         )
+    return path, output
+
+  def _prepare(self, config, schema, data_dir, directory):
+    if data_dir is None and directory.exists():
       return
+    data_dir = data_dir or self._require(directory, schema.name)
     with progress.bar('prepare') as update:
       prepare_lib.prepare(
           schema,
-          self._data_dir,
+          data_dir,
           directory,
           data=config.data,
           protocol=config.protocol,
           on_progress=lambda stage, done, total: update(done, total),
       )
 
+  def _require(self, missing: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the folder of raw files, which something is missing without."""
+    if self._data_dir is None:
+      raise errors.InputError(
+          f'{missing}: {name} is not prepared here under these settings; pass'
+          ' --data_dir, the folder of its raw files, which later calls with'
+          ' this workdir do without'
+      )
+    return self._data_dir
+
 
 def with_roles(
-    schema: schema_lib.Schema, roles: dict[str, str]
+    schema: schema_lib.Schema, roles: Mapping[str, str]
 ) -> schema_lib.Schema:
   """Returns a schema whose features have other roles.
 

@@ -13,6 +13,7 @@ from experiments.study import run as run_lib
 from experiments.study import statistics
 from limaml_jax import config as config_lib
 from limaml_jax import errors
+from limaml_jax.evaluation import replay
 from limaml_jax.evaluation import scores as scores_lib
 
 
@@ -92,6 +93,30 @@ class Results:
     """Marks the rows of entities that training has not seen, [n] bool."""
     table = self._load_data(self.run(label)).table
     return table.num_train[self.rows(label).entity] == 0
+
+  def item_history(self, label: str) -> np.ndarray:
+    """Counts events of each row's item before the refresh that served it, [n].
+
+    An item that the vocabulary lacks has 0.
+
+    Args:
+      label: of a run that was scored as its protocol says.
+    """
+    data = self._load_data(self.run(label))
+    table, info = data.table, data.info
+    items = table.event_features[info.item_feature]
+    rows = replay.test_rows(table, info)
+    rows = replay.select(rows, np.argsort(rows.day, kind='stable'))
+    if not np.array_equal(rows.entity, self.rows(label).entity):
+      raise ValueError(f'{label}: its rows are not those of the protocol')
+    found = np.zeros_like(rows.event)
+    for day, cutoff in enumerate(info.cutoffs):
+      earlier = items[table.timestamps < cutoff]
+      counts = np.bincount(earlier, minlength=items.max() + 1)
+      counts[0] = 0
+      of_day = rows.day == day
+      found[of_day] = counts[items[rows.event[of_day]]]
+    return found
 
   def protocol(self, label: str) -> str:
     """Returns the protocol that a run was tested under, for people."""

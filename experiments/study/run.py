@@ -30,6 +30,8 @@ class Run(NamedTuple):
     options: of that scorer; they do not touch training.
     may_equal: whether its scores may be those of another run, as with a cap
       that nothing reaches.
+    embeddings_of: a run of another type of entities, trained first under the
+      same seed: its embeddings are features of this run's items.
   """
 
   label: str
@@ -39,6 +41,7 @@ class Run(NamedTuple):
   scorer: str = 'served'
   options: Mapping[str, Any] = _NOTHING
   may_equal: bool = False
+  embeddings_of: 'Run | None' = None
 
 
 class Outcome(NamedTuple):

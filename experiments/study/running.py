@@ -3,6 +3,8 @@
 WORKDIR/data/HASH       prepared datasets
 WORKDIR/trained/HASH    checkpoints, by settings and data
 WORKDIR/scores/HASH     scored rows, by checkpoint and scorer
+WORKDIR/embedding_features/HASH
+                        embeddings of one checkpoint as features of another's
 
 A run that is interrupted goes on from its checkpoint, a finished one is read.
 """
@@ -19,10 +21,9 @@ import numpy as np
 
 from experiments import pipeline
 from experiments import progress
-from experiments.study import datasets as datasets_lib
+from experiments.study import inputs as inputs_lib
 from experiments.study import run as run_lib
 from experiments.study import scorers
-from experiments.study import settings as settings_lib
 from limaml_jax import errors
 from limaml_jax.evaluation import metrics
 from limaml_jax.evaluation import scores as scores_lib
@@ -36,18 +37,14 @@ def run_all(
     runs: Sequence[run_lib.Run],
     seeds: Sequence[int],
     *,
-    settings: settings_lib.Settings,
-    datasets: datasets_lib.Datasets,
-    workdir: pathlib.Path,
+    inputs: inputs_lib.Inputs,
 ) -> dict[str, list[run_lib.Outcome]]:
   """Runs everything; one that fails does not stop the others.
 
   Args:
     runs: of the study.
     seeds: of each.
-    settings: shared by all.
-    datasets: prepared so far.
-    workdir: of all studies.
+    inputs: of the study.
 
   Returns:
     Outcomes by label, one per seed.
@@ -60,10 +57,8 @@ def run_all(
   for run, seed in itertools.product(runs, seeds):
     start = time.perf_counter()
     try:
-      config = settings.resolve(run, seed)
-      data = datasets.get(config, dict(run.roles))
-      job = scorers.Job(run, config, data, seed)
-      outcome, is_new = _run(job, workdir, clock)
+      job = scorers.Job(run, *inputs.find(run, seed), seed)
+      outcome, is_new = _run(job, inputs.workdir, clock)
     except (
         errors.InputError, jax.errors.JaxRuntimeError, ValueError, MemoryError
     ) as error:  # fmt: skip

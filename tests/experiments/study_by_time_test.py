@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.study import datasets as datasets_lib
+from experiments.study import inputs as inputs_lib
 from experiments.study import run as run_lib
 from experiments.study import running
 from experiments.study import settings as settings_lib
@@ -38,12 +39,12 @@ class ByTimeTest(absltest.TestCase):
         ),
         run_lib.Run('item_prior', variant='item_prior'),
     ]
-    outcomes = running.run_all(
-        runs, [0],
-        settings=settings_lib.load('ml100k', given),
-        datasets=datasets_lib.Datasets(directory, directory / 'raw'),
-        workdir=directory,
+    inputs = inputs_lib.Inputs(
+        settings_lib.load('ml100k', given),
+        datasets_lib.Datasets(directory, directory / 'raw'),
+        directory,
     )
+    outcomes = running.run_all(runs, [0], inputs=inputs)
     fresh = outcomes['fresh'][0].scores
     self.assertGreater(fresh.entity.size, 20)
     for label in ('old', 'often', 'earlier', 'item_prior'):

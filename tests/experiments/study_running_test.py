@@ -12,6 +12,7 @@ import numpy as np
 from experiments.baselines import registry
 from experiments.study import datasets as datasets_lib
 from experiments.study import detector
+from experiments.study import inputs as inputs_lib
 from experiments.study import run as run_lib
 from experiments.study import running
 from experiments.study import scorers
@@ -44,13 +45,12 @@ class RunAllTest(parameterized.TestCase):
 
   def run_all(self, *runs, seeds=(0,), workdir=None, given=None):
     workdir = workdir or self.workdir
-    return running.run_all(
-        runs,
-        seeds,
-        settings=settings_lib.load('ml100k', _SMALL | (given or {})),
-        datasets=datasets_lib.Datasets(workdir, self.dir / 'raw'),
-        workdir=workdir,
+    inputs = inputs_lib.Inputs(
+        settings_lib.load('ml100k', _SMALL | (given or {})),
+        datasets_lib.Datasets(workdir, self.dir / 'raw'),
+        workdir,
     )
+    return running.run_all(runs, seeds, inputs=inputs)
 
   def test_all_runs_score_the_same_rows(self):
     parts = [outcomes[0] for outcomes in self.first.values()]
