@@ -15,6 +15,7 @@ from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.tasks import items
 from limaml_jax.refresh import timeline
 from tests.experiments import commands
+from tests.experiments import films
 
 _START = 1_700_000_000
 _HOUR = 3600
@@ -111,33 +112,6 @@ _BY_TIME = (
     '--config.protocol.test_end=1997-11-21T20:00:00+00:00',
     '--config.protocol.refresh_hours=4',
 )
-_FILMS = """
-name = "films"
-
-[interactions]
-files = ["ml-100k.inter"]
-format = "atomic"
-item = "user_id"
-timestamp = "timestamp"
-timestamp_unit = "s"
-label = "rating >= 4"
-outcomes = ["rating"]
-
-[entities.film]
-key = "item_id"
-
-[entities.film.side_table]
-files = ["ml-100k.item"]
-format = "atomic"
-key = "item_id"
-
-[[features]]
-name = "release_year"
-owner = "entity"
-kind = "categorical"
-role = "meta"
-column = "release_year"
-"""
 
 
 class CommandTest(absltest.TestCase):
@@ -150,15 +124,15 @@ class CommandTest(absltest.TestCase):
     cls.raw = cls.dir / 'raw'
     # A day and a half from 1997-11-20T04:26:40.
     commands.write_log(cls.raw, gap_seconds=_HOUR)
-    (cls.dir / 'films.toml').write_text(_FILMS)
-    films = (
+    (cls.dir / 'films.toml').write_text(films.SCHEMA)
+    flags = (
         f'--config.data.schema={cls.dir / "films.toml"}',
         '--config.data.task_entity=film',
     )
-    cls.prepare('films', cls.raw, *films)
+    cls.prepare('films', cls.raw, *flags)
     cls.succeed(
         'train', f'--data={cls.dir / "films"}', f'--workdir={cls.dir / "run"}',
-        commands.CACHE, *commands.SMALL, *films, *_BY_TIME,
+        commands.CACHE, *commands.SMALL, *flags, *_BY_TIME,
         '--config.model.meta_block.kind=mlp',
     )  # fmt: skip
     cls.result = cls.join('ml100k', 'out')

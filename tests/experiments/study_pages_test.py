@@ -46,6 +46,8 @@ _ANSWERS = (
     ('cost', 'K = 4', rf'Along K, .* from [+-]0\.0\d+ to \+{_MUCH}'),
     ('embedding_conversion', 'mean',
      rf'best pooling is mean; .* minus the adapted weights: ROC-AUC \+{_MUCH}'),
+    ('entity_types', 'both',
+     rf'Users and videos adapted, minus users alone: ROC-AUC \+{_MUCH}'),
     ('meta_blocks', 'deep_sets',
      rf'The best, deep_sets, minus mlp: ROC-AUC \+{_MUCH}'),
     ('refresh', 'fresh',
@@ -126,6 +128,13 @@ class StudyTest(parameterized.TestCase):
     super().setUp()
     self.enter_context(
         mock.patch.object(statistics, '_NUM_REPLICATES', 5)
+    )
+    # Of made-up rows; study_entity_types_test.py has those of a log.
+    history = np.arange(400) % 150
+    self.enter_context(
+        mock.patch.object(
+            results_lib.Results, 'item_history', lambda self, label: history
+        )
     )
 
   @parameterized.parameters(*_NAMES)
