@@ -20,9 +20,7 @@ SETTINGS = {
     'data.task_entity': 'video',
     'episodes.support_buckets': (64,),
     'episodes.query_buckets': (16,),
-    'model.meta_block.kind': 'deep_sets',
     'model.meta_block.embedding_size': 8,
-    'inner_loop.learning_rate': 0.5,
 }
 
 

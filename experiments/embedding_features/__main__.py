@@ -8,8 +8,8 @@ Two types of entities at once: a run whose entities are videos is refreshed over
 its whole log, as often as its protocol says, and OUTPUT gets a schema by which
 the network of users reads of each video the embedding that a service would
 have had at the time of the event; beside it the side table, and links to the
-other files of --data_dir. Prepare and train with OUTPUT/schema.toml as with
-another schema (docs/entity_types.md).
+files of --data_dir. Prepare and train with OUTPUT/schema.toml as with another
+schema (docs/entity_types.md).
 """
 
 import pathlib
@@ -55,13 +55,10 @@ def main() -> None:
         output=pathlib.Path(_OUTPUT.value),
         on_progress=update,
     )
-  print(
-      f'{written.table}: {written.num_rows:,} rows, of'
-      f' {written.num_cutoffs} refreshes'
-  )
+  print(f'{written.table}: of {written.num_refreshes} refreshes')
   print(
       f'{written.schema}: pass it as --config.data.schema, with'
-      f' --data_dir={_OUTPUT.value}'
+      f' --data_dir={_OUTPUT.value} and the same protocol, {data.info.protocol}'
   )
 
 

@@ -1,10 +1,13 @@
 """A side table that says from when on each of its rows had which embedding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from collections.abc import Sequence
+import contextlib
 import pathlib
 from typing import NamedTuple
 
 import duckdb
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,21 +16,12 @@ from limaml_jax import errors
 from limaml_jax.data.log import schema as schema_lib
 from limaml_jax.data.log import sources
 from limaml_jax.data.log import tables
+from limaml_jax.data.log import values
 from limaml_jax.refresh import timeline
 
 VALID_FROM = 'embedding_from'
-_ATTRIBUTES, _VERSIONS = 'attributes', 'versions'  # Tables of the query.
+_ATTRIBUTES = 'attributes'
 _KEY = 'embedding_of'
-# Keys are compared as text, as `prepare` compares them.
-_JOINED = f"""
-select
-  {_ATTRIBUTES}.* exclude ({tables.FILE}, {tables.ROW}),
-  coalesce({_VERSIONS}.{VALID_FROM}, {{first}}) as {VALID_FROM},
-  {{numbers}}
-from {_ATTRIBUTES} left join {_VERSIONS}
-  on {{key}}::varchar = {_VERSIONS}.{_KEY}
-order by {{key}}::varchar, {VALID_FROM}
-"""
 
 
 class Attributes(NamedTuple):
@@ -42,85 +36,105 @@ class Attributes(NamedTuple):
   files: list[pathlib.Path]
 
 
-class Unknown(NamedTuple):
-  """What holds of whom no version is known.
-
-  Attributes:
-    valid_from: UTC seconds.
-    embedding: [E].
-  """
-
-  valid_from: int
-  embedding: np.ndarray
-
-
-def columns(entity_type: str, size: int) -> list[str]:
-  """Names the columns of an embedding of so many numbers."""
-  return [f'{entity_type}_embedding_{n}' for n in range(size)]
-
-
-def write(
+def write_embeddings(
     path: pathlib.Path,
-    versions: Iterator[timeline.Versions],
+    versions: Iterable[timeline.Versions],
     *,
-    unknown: Unknown,
-    columns: list[str],
-    key: str,
-    attributes: Attributes | None,
-) -> int:
-  """Writes the table, whole or not at all; returns its number of rows.
+    columns: Sequence[str],
+    key: str = _KEY,
+) -> None:
+  """Writes embeddings alone, as they come, to Parquet.
 
   Args:
-    path: of the file, CSV or Parquet by its suffix.
+    path: of the file.
     versions: of the embeddings.
-    unknown: for rows of the attributes without any version.
-    columns: of the numbers of an embedding.
-    key: column of the keys, where there are no attributes.
-    attributes: table that the embeddings are added to; None makes a table of
-      embeddings alone.
+    columns: of their numbers.
+    key: column of the keys.
 
   Raises:
-    InputError: if the attributes cannot be read, or have such a column.
+    InputError: if one of them is not finite.
   """
-  scratch = path.with_name(f'.{path.name}.versions')
-  temporary = path.with_name(f'.{path.name}')
-  try:
-    if attributes is None:
-      num_rows = _write_versions(temporary, versions, columns, key)
-    else:
-      _write_versions(scratch, versions, columns, _KEY)
-      num_rows = _join(temporary, scratch, unknown, columns, attributes)
-    temporary.replace(path)
-  finally:
-    scratch.unlink(missing_ok=True)
-    temporary.unlink(missing_ok=True)
-  return num_rows
-
-
-def _write_versions(path, versions, columns, key) -> int:
-  """Writes embeddings as they come: a log's worth need not fit into memory."""
   schema = pa.schema(
       [(key, pa.string()), (VALID_FROM, pa.int64())]
       + [(name, pa.float32()) for name in columns]
   )
-  num_rows = 0
   with pq.ParquetWriter(path, schema) as writer:
     for found in versions:
+      if not np.isfinite(found.vectors).all():
+        raise errors.InputError(
+            'the run makes embeddings that are not finite: its training has'
+            ' diverged; train it again with a smaller rate'
+        )
       keys = pa.array(found.entity_keys.tolist(), pa.string())
       since = pa.array(np.full(len(keys), found.valid_from, np.int64))
       numbers = [pa.array(column) for column in found.vectors.T]
       writer.write_table(pa.table([keys, since, *numbers], schema))
-      num_rows += len(keys)
-  return num_rows
 
 
-def _join(path, versions, unknown, columns, attributes) -> int:
-  """Adds versions to attributes; returns how many rows there are."""
-  connection = duckdb.connect()
+def join(
+    path: pathlib.Path,
+    embeddings: pathlib.Path,
+    attributes: Attributes,
+    *,
+    columns: Sequence[str],
+    unknown: np.ndarray,
+) -> None:
+  """Writes each row of the attributes once for each version of its embedding.
+
+  What has no version has the embedding of the unknown; a version that the
+  attributes have no row for is left out.
+
+  Args:
+    path: of the file, CSV or Parquet by its suffix.
+    embeddings: that `write_embeddings` wrote.
+    attributes: table that they are added to.
+    columns: of the numbers of an embedding.
+    unknown: embedding of an entity of which nothing is known, [E].
+
+  Raises:
+    InputError: if the attributes cannot be read, have such a column, or know
+      none of the entities.
+  """
   source, files = attributes
-  present = sources.read_columns(connection, files[0], source)
-  for name in (VALID_FROM, *columns):
-    if name in present:
+  with contextlib.closing(duckdb.connect()) as connection:
+    try:
+      rows = _open(connection, attributes, columns)
+      backend = ibis.duckdb.from_connection(connection)
+      versions = backend.read_parquet(str(embeddings))
+      # Keys are compared as `prepare` compares them.
+      key = values.as_text(rows[source.key])
+      joined = rows.left_join(versions, key == versions[_KEY])
+      if not joined[_KEY].notnull().any().to_pyarrow().as_py():
+        raise errors.InputError(
+            f'{files[0]}: knows none of the entities by {source.key!r}; spell'
+            ' keys alike'
+        )
+      filled = {
+          name: joined[name].fill_null(ibis.literal(float(value), 'float32'))
+          for name, value in zip(columns, unknown, strict=True)
+      }
+      since = joined[VALID_FROM].fill_null(timeline.BEGINNING)
+      joined = joined.mutate(**filled, **{VALID_FROM: since})
+      joined = joined.order_by(VALID_FROM, tables.FILE, tables.ROW)
+      joined = joined.drop(_KEY, tables.FILE, tables.ROW)
+      write = joined.to_parquet if path.suffix == '.parquet' else joined.to_csv
+      write(path)
+    except duckdb.Error as error:
+      raise errors.InputError(
+          f'{files[0]}: {str(error).splitlines()[0]}; write or copy the file'
+          ' again, and see that the disk has room'
+      ) from error
+
+
+def _open(connection, attributes, columns):
+  """Returns the attributes, all columns that their files share."""
+  source, files = attributes
+  present = sources.shared_columns(
+      [sources.read_columns(connection, file, source) for file in files]
+  )
+  taken = {name.casefold() for name in (VALID_FROM, *columns)}
+  for name in present:
+    if name.casefold() in taken:
       raise errors.InputError(
           f'{files[0]}: has a column {name!r} already; give the schema as it'
           ' was before embeddings were added'
@@ -129,21 +143,4 @@ def _join(path, versions, unknown, columns, attributes) -> int:
   sources.open_table(
       connection, _ATTRIBUTES, source, files, columns=needed, formulas={}
   )
-  connection.read_parquet(str(versions)).create_view(_VERSIONS)
-  numbers = ', '.join(
-      f'coalesce({_VERSIONS}.{tables.quote(name)}, {float(value)!r}::float)'
-      f' as {tables.quote(name)}'
-      for name, value in zip(columns, unknown.embedding, strict=True)
-  )
-  joined = connection.sql(
-      _JOINED.format(
-          numbers=numbers,
-          key=f'{_ATTRIBUTES}.{tables.quote(source.key)}',
-          first=unknown.valid_from,
-      )
-  )
-  if path.suffix == '.parquet':
-    joined.write_parquet(str(path))
-  else:
-    joined.write_csv(str(path), header=True)
-  return joined.aggregate('count(*)').fetchall()[0][0]
+  return ibis.duckdb.from_connection(connection).table(_ATTRIBUTES)

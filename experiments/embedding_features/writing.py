@@ -1,8 +1,10 @@
 """Writes a schema with another run's embeddings, and the files it reads."""
 
+from collections.abc import Sequence
 import json
 import os
 import pathlib
+from typing import Any
 from typing import NamedTuple
 
 from experiments import pipeline
@@ -15,7 +17,12 @@ from limaml_jax.data.log import sources
 from limaml_jax.refresh import timeline
 
 SCHEMA_FILE = 'schema.toml'
+# Apart from the links: a glob of the log's files may match what lies there.
+_TABLES_DIR = 'embeddings'
 _HEAD = """\
+# Embeddings of each {entity_type}, of a run that was prepared by the protocol
+# {protocol}
+# Prepare what reads them by the same one: they know its training days.
 name = {name}
 base = {base}
 
@@ -42,14 +49,12 @@ class Written(NamedTuple):
   Attributes:
     schema: path of the schema.
     table: path of the side table.
-    num_rows: of the table.
-    num_cutoffs: refreshes that it holds.
+    num_refreshes: that it knows of.
   """
 
   schema: pathlib.Path
   table: pathlib.Path
-  num_rows: int
-  num_cutoffs: int
+  num_refreshes: int
 
 
 def write(
@@ -77,28 +82,24 @@ def write(
   """
   base = schema_file.load(schema)
   _check(base, data)
-  refresher = pipeline.restore(
-      data, workdir, store=workdir / pipeline.STORE_DIR
-  ).refresher
   cutoffs = timeline.cutoffs(data.info, data.table)
-  default = refresher.default_embedding()
-  columns = side_table.columns(data.info.entity_type, default.size)
   attributes = _attributes(base, data_dir)
   output.mkdir(parents=True, exist_ok=True)
   raw_links.write(data_dir.resolve(), output)
-  path = output / _file_name(data.info.entity_type, attributes)
-  num_rows = side_table.write(
-      path,
-      timeline.versions(refresher, cutoffs, on_progress),
-      unknown=side_table.Unknown(cutoffs[0], default),
-      columns=columns,
-      key=base.interactions.item,
-      attributes=attributes,
-  )
-  written = output / SCHEMA_FILE
-  path_of_base = os.path.relpath(schema.resolve(), output.resolve())
-  pipeline.write_text(written, _spell(base, path_of_base, path, columns))
-  return Written(written, path, num_rows, len(cutoffs))
+  refresher = pipeline.restore(
+      data, workdir, store=workdir / pipeline.STORE_DIR
+  ).refresher
+  unknown = refresher.default_embedding()
+  entity_type = data.info.entity_type
+  columns = [f'{entity_type}_embedding_{n}' for n in range(unknown.size)]
+  _check_names(base, columns)
+  (output / _TABLES_DIR).mkdir(exist_ok=True)
+  path = output / _TABLES_DIR / _file_name(entity_type, attributes)
+  versions = timeline.versions(refresher, cutoffs, on_progress)
+  _write_table(path, versions, base, attributes, columns, unknown)
+  text = _spell(base, data, output=output, table=path, columns=columns)
+  pipeline.write_text(output / SCHEMA_FILE, text)
+  return Written(output / SCHEMA_FILE, path, len(cutoffs))
 
 
 def _check(base: schema_lib.Schema, data: pipeline.Dataset) -> None:
@@ -117,6 +118,15 @@ def _check(base: schema_lib.Schema, data: pipeline.Dataset) -> None:
     )
 
 
+def _check_names(base: schema_lib.Schema, columns: Sequence[str]) -> None:
+  known = {feature.name.casefold() for feature in base.features}
+  for name in columns:
+    if name.casefold() in known:
+      raise errors.InputError(
+          f'{base.path}: has a feature {name!r} already; rename it'
+      )
+
+
 def _attributes(
     base: schema_lib.Schema, data_dir: pathlib.Path
 ) -> side_table.Attributes | None:
@@ -131,24 +141,53 @@ def _attributes(
 def _file_name(entity_type, attributes) -> str:
   """Names the table: text stays as it is spelled, in CSV."""
   is_text = attributes and attributes.source.format != 'parquet'
-  return f'{entity_type}_embeddings.{"csv" if is_text else "parquet"}'
+  return f'{entity_type}.{"csv" if is_text else "parquet"}'
+
+
+def _write_table(path, versions, base, attributes, columns, unknown):
+  """Writes the side table, whole or not at all."""
+  scratch = path.with_name(f'.{path.stem}_embeddings.parquet')
+  temporary = path.with_name(f'.{path.name}')
+  try:
+    if attributes:
+      side_table.write_embeddings(scratch, versions, columns=columns)
+      side_table.join(
+          temporary, scratch, attributes, columns=columns, unknown=unknown
+      )
+    else:
+      side_table.write_embeddings(
+          temporary, versions, columns=columns, key=base.interactions.item
+      )
+    temporary.replace(path)
+  finally:
+    scratch.unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
 
 
 def _spell(
     base: schema_lib.Schema,
-    path_of_base: str,
+    data: pipeline.Dataset,
+    *,
+    output: pathlib.Path,
     table: pathlib.Path,
-    columns: list[str],
+    columns: Sequence[str],
 ) -> str:
   """Returns the schema, in TOML."""
   source = base.item.side_table
+  beside = os.path.relpath(pathlib.Path(base.path).resolve(), output.resolve())
   head = _HEAD.format(
-      name=json.dumps(f'{base.name}_with_embeddings'),
-      base=json.dumps(path_of_base),
-      file=json.dumps(table.name),
-      format=json.dumps(table.suffix.removeprefix('.')),
-      key=json.dumps(source.key if source else base.interactions.item),
-      valid_from=json.dumps(side_table.VALID_FROM),
+      entity_type=data.info.entity_type,
+      protocol=data.info.protocol,
+      name=_quote(f'{base.name}_with_embeddings'),
+      base=_quote(beside),
+      file=_quote(str(table.relative_to(output))),
+      format=_quote(table.suffix.removeprefix('.')),
+      key=_quote(source.key if source else base.interactions.item),
+      valid_from=_quote(side_table.VALID_FROM),
   )
-  features = [_FEATURE.format(name=json.dumps(name)) for name in columns]
-  return head + ''.join(features)
+  return head + ''.join(_FEATURE.format(name=_quote(c)) for c in columns)
+
+
+def _quote(text: Any) -> str:
+  """Returns a text as TOML spells it."""
+  return json.dumps(text, ensure_ascii=False)

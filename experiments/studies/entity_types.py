@@ -19,24 +19,25 @@ QUESTION = (
     ' reads their meta embeddings?'
 )
 
-_NEITHER, _USERS, _VIDEOS, _BOTH, _BY_HAND = (
-    'neither', 'users', 'videos', 'both', 'users, rates of videos'
+_NEITHER, _USERS, _VIDEOS, _BOTH, _RATES = (
+    'neither', 'users', 'videos', 'both', 'users, past rates'
 )  # fmt: skip
-_RATES = {'data.schema': 'kuairand_rates'}
 # Events of the video before the refresh that a row was scored under.
 _COHORTS = {
+    'not trained': (-1, -1),
     '0-3': (0, 3),
     '4-10': (4, 10),
     '11-30': (11, 30),
     '31-100': (31, 100),
     '101+': (101, np.inf),
 }
-_AGAINST = (_USERS, _BY_HAND)
+_AGAINST = (_USERS, _RATES)
 _GAIN = 'ROC-AUC gain of adapting videos by events of the video'
 
 
 def runs(config: config_lib.Config) -> list[run_lib.Run]:
   """Returns networks that adapt users, videos, both and neither."""
+  standard.require_by_time(config)
   if config.data.schema != 'kuairand':
     raise errors.InputError(
         f'--data: data.schema is {config.data.schema!r}; this study adapts the'
@@ -48,7 +49,7 @@ def runs(config: config_lib.Config) -> list[run_lib.Run]:
       run_lib.Run(_BOTH, embeddings_of=other),
       run_lib.Run(_VIDEOS, variant=variants.GLOBAL, embeddings_of=other),
       run_lib.Run(_NEITHER, variant=variants.GLOBAL),
-      run_lib.Run(_BY_HAND, settings=_RATES),
+      run_lib.Run(_RATES, settings={'data.schema': 'kuairand_rates'}),
       standard.CONTROL,
   ]
 
@@ -61,7 +62,8 @@ def page(results: results_lib.Results) -> page_lib.Page:
       note=(
           '"videos" and "both" read meta embeddings of videos, made by a run'
           ' of the same seed and as old as the last refresh. "videos" and'
-          ' "neither" are the network without identity of users.'
+          ' "neither" are the network without identity of users. Past rates are'
+          ' of video, author, tags and tab, each up to the event itself.'
       ),
   )
   gains = _by_cohort(results)
@@ -83,7 +85,8 @@ def page(results: results_lib.Results) -> page_lib.Page:
   headers += [f'minus {other}\n95 % interval' for other in against]
   table = page_lib.Table(
       _GAIN, headers, rows,
-      'Events of the video before the refresh that a row was scored under.',
+      'Events of the video before the refresh that a row was scored under; "not'
+      ' trained": it had less than two in training.',
   )
   series = {
       f'{_BOTH} - {other}': [
@@ -129,9 +132,9 @@ def _answer(results) -> str:
         'Without identity of users, videos adapted minus not',
         results.whole.difference(_VIDEOS, _NEITHER),
     ))
-  if results.has(_BY_HAND):
+  if results.has(_RATES):
     sentences.append(tables.in_words(
-        'Adapted videos minus rates of videos by hand',
-        results.whole.difference(_BOTH, _BY_HAND),
+        'Both adapted, minus users adapted with past rates made by hand',
+        results.whole.difference(_BOTH, _RATES),
     ))
   return '. '.join(sentences) + '.'

@@ -64,10 +64,10 @@ def main() -> None:
   config = settings.resolve(run_lib.Run(''))
   runs = study.runs(config)
   # The study's own dataset: what the page says of the protocol.
-  own, data = inputs.find(runs[0])
+  own, data = inputs.make(runs[0], seed=0)
   outcomes = running.run_all(runs, range(_SEEDS.value), inputs=inputs)
   results = results_lib.Results(
-      config, outcomes, lambda run: inputs.find(run)[1]
+      config, outcomes, lambda run: inputs.make(run, seed=0)[1]
   )
   refused = detector.find(outcomes) + datasets.leaks()
   page = None

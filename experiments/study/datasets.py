@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from experiments import pipeline
 from experiments import progress
+from experiments import raw_links
 from experiments.embedding_features import writing
 from experiments.study import detector
 from experiments.study import run as run_lib
@@ -92,10 +93,14 @@ class Datasets:
       self, features: Features, schema: pathlib.Path
   ) -> tuple[pathlib.Path, pathlib.Path]:
     """Returns a schema with such features, and the folder of its files."""
-    key = run_lib.digest(features.run_dir.name, str(schema.resolve()))
+    contents = dataclasses.replace(schema_file.load(schema), path='')
+    key = run_lib.digest(features.run_dir.name, dataclasses.asdict(contents))
     output = self._root.parent / _FEATURES_DIR / key
     path = output / writing.SCHEMA_FILE
-    if not path.exists():  # It is written last.
+    if path.exists():  # It is written last.
+      if self._data_dir:
+        raw_links.write(self._data_dir.resolve(), output)
+    else:
       data_dir = self._require(output, schema.stem)
       with progress.bar('refresh') as update:
         writing.write(
@@ -109,13 +114,13 @@ class Datasets:
     return path, output
 
   def _prepare(self, config, schema, data_dir, directory):
-    if data_dir is None and directory.exists():
+    if self._data_dir is None and directory.exists():
       return
-    data_dir = data_dir or self._require(directory, schema.name)
+    raw = self._require(directory, schema.name)
     with progress.bar('prepare') as update:
       prepare_lib.prepare(
           schema,
-          data_dir,
+          data_dir or raw,
           directory,
           data=config.data,
           protocol=config.protocol,

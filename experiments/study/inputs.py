@@ -25,8 +25,8 @@ class Inputs(NamedTuple):
   datasets: datasets_lib.Datasets
   workdir: pathlib.Path
 
-  def find(
-      self, run: run_lib.Run, seed: int = 0
+  def make(
+      self, run: run_lib.Run, seed: int
   ) -> tuple[config_lib.Config, pipeline.Dataset]:
     """Returns settings and dataset; trains first what the dataset is made of.
 
@@ -41,8 +41,9 @@ class Inputs(NamedTuple):
     config = self.settings.resolve(run, seed)
     if run.embeddings_of is None:
       return config, self.datasets.get(config, run.roles)
-    other, data = self.find(run.embeddings_of, seed)
-    with progress.bar(f'{run.embeddings_of.label}, seed {seed}') as update:
+    other, data = self.make(run.embeddings_of, seed)
+    label = run.embeddings_of.label
+    with progress.bar(f'embeddings of {label}, seed {seed}') as update:
       run_dir, _ = training.train(other, data, self.workdir, update)
     features = datasets_lib.Features(data, run_dir)
     return config, self.datasets.get(config, run.roles, features)

@@ -97,7 +97,7 @@ class Results:
   def item_history(self, label: str) -> np.ndarray:
     """Counts events of each row's item before the refresh that served it, [n].
 
-    An item that the vocabulary lacks has 0.
+    An item that the vocabulary lacks has -1.
 
     Args:
       label: of a run that was scored as its protocol says.
@@ -113,7 +113,7 @@ class Results:
     for day, cutoff in enumerate(info.cutoffs):
       earlier = items[table.timestamps < cutoff]
       counts = np.bincount(earlier, minlength=items.max() + 1)
-      counts[0] = 0
+      counts[0] = -1  # Nobody knows which they are.
       of_day = rows.day == day
       found[of_day] = counts[items[rows.event[of_day]]]
     return found

@@ -57,7 +57,7 @@ def run_all(
   for run, seed in itertools.product(runs, seeds):
     start = time.perf_counter()
     try:
-      job = scorers.Job(run, *inputs.find(run, seed), seed)
+      job = scorers.Job(run, *inputs.make(run, seed), seed)
       outcome, is_new = _run(job, inputs.workdir, clock)
     except (
         errors.InputError, jax.errors.JaxRuntimeError, ValueError, MemoryError

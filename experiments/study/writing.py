@@ -138,6 +138,10 @@ def render(directory: pathlib.Path, study: Mapping[str, Any]) -> str:
   return page_lib.section(study, drawings)
 
 
+def _settings_of(run: run_lib.Run | None) -> dict[str, Any] | None:
+  return None if run is None else dict(run.settings)
+
+
 def _describe(outcome: run_lib.Outcome) -> dict[str, Any]:
   """Returns one run with its numbers."""
   run, rows = outcome.run, outcome.scores
@@ -148,6 +152,7 @@ def _describe(outcome: run_lib.Outcome) -> dict[str, Any]:
       'roles': dict(run.roles),
       'scorer': run.scorer,
       'options': dict(run.options),
+      'embeddings_of': _settings_of(run.embeddings_of),
       'seed': outcome.seed,
       'scores': outcome.key,
       'reason': outcome.reason,

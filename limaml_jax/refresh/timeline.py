@@ -7,14 +7,16 @@ whoever learns from past events what was known of an entity when they happened.
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from limaml_jax import errors
 from limaml_jax.data import dataset
+from limaml_jax.data.log import event_time
 from limaml_jax.refresh import refresher as refresher_lib
+
+BEGINNING = event_time.EARLIEST  # UTC seconds, before any event.
 
 
 class Versions(NamedTuple):
@@ -32,10 +34,9 @@ class Versions(NamedTuple):
 
 
 def cutoffs(info: dataset.DatasetInfo, table: dataset.TaskTable) -> list[int]:
-  """Returns every refresh from before the first event to the last one.
+  """Returns every refresh that has an event before it, up to the last event.
 
-  They lie on the grid of the protocol, whose cutoffs are among them; the first
-  is strictly earlier than all events.
+  They lie on the grid of the protocol, whose cutoffs are among them.
 
   Raises:
     InputError: if the dataset has no refreshes that all entities share.
@@ -48,40 +49,41 @@ def cutoffs(info: dataset.DatasetInfo, table: dataset.TaskTable) -> list[int]:
     )
   own, step = info.cutoffs[0], info.refresh_seconds
   start, last = int(table.timestamps.min()), int(table.timestamps.max())
-  num_before = (own - start) // step + 1
-  return list(range(own - num_before * step, last + 1, step))
+  # The latest at or before the first event knows of none.
+  begin = own - -(-(own - start) // step) * step
+  return list(range(begin + step, last + 1, step))
 
 
 def versions(
     refresher: refresher_lib.Refresher,
-    cutoffs: Sequence[int],
+    refreshes: Sequence[int],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Versions]:
-  """Yields the embeddings of all entities, then those that change.
+  """Yields the embeddings of all entities unadapted, then those that change.
 
-  An entity without events between two cutoffs keeps its embedding, as in the
+  An entity without events between two refreshes keeps its embedding, as in the
   incremental refresh.
 
   Args:
     refresher: of the model.
-    cutoffs: UTC seconds, ascending.
-    on_progress: called after each with (cutoffs done, all).
+    refreshes: cutoffs of all, UTC seconds, ascending.
+    on_progress: called after each with (refreshes done, all).
   """
-  earlier = None
-  for done, cutoff in enumerate(cutoffs, start=1):
-    choose = earlier if earlier is None else functools.partial(_since, earlier)
-    chunks = list(refresher.generate(refresher.plan(cutoff, choose)))
-    if chunks:
-      entities = np.concatenate([chunk.entities for chunk in chunks])
-      yield Versions(
-          cutoff,
-          refresher.table.entity_keys[entities],
-          np.concatenate([chunk.vectors for chunk in chunks]),
-      )
-    earlier = cutoff
-    on_progress(done, len(cutoffs))
+  yield from _refresh(refresher, BEGINNING, since=None)
+  since = BEGINNING
+  for done, cutoff in enumerate(refreshes, start=1):
+    yield from _refresh(refresher, cutoff, since=since)
+    since = cutoff
+    on_progress(done, len(refreshes))
 
 
-def _since(earlier: int, watermarks: np.ndarray) -> np.ndarray:
-  """Returns who has had an event since, by their watermarks."""
-  return np.flatnonzero(watermarks >= earlier)
+def _refresh(
+    refresher: refresher_lib.Refresher, cutoff: int, *, since: int | None
+) -> Iterator[Versions]:
+  """Yields the chunks of who has had events since, or of all, at a cutoff."""
+  choose = None
+  if since is not None:
+    choose = lambda watermarks: np.flatnonzero(watermarks >= since)
+  keys = refresher.table.entity_keys
+  for chunk in refresher.generate(refresher.plan(cutoff, choose)):
+    yield Versions(cutoff, keys[chunk.entities], chunk.vectors)

@@ -15,10 +15,7 @@ SCHEMAS = pathlib.Path(__file__).parents[2] / 'experiments' / 'schemas'
 
 class LoadTest(parameterized.TestCase):
 
-  @parameterized.parameters(
-      'ml100k', 'ml1m', 'kuairand', 'kuairand_rates', 'kuairand_user_rates',
-      'generated',
-  )
+  @parameterized.parameters(*sorted(path.stem for path in SCHEMAS.iterdir()))
   def test_accepts_what_is_shipped(self, name):
     schema = schema_file.load(SCHEMAS / f'{name}.toml')
     self.assertEqual(schema.name, name)

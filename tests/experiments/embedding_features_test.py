@@ -17,22 +17,22 @@ from limaml_jax.refresh import timeline
 from tests.experiments import commands
 from tests.experiments import films
 
-_START = 1_700_000_000
+_START = timeline.BEGINNING
 _HOUR = 3600
 
 
 def make_versions():
-  """Returns two items at first, one of which changes."""
-  return iter([
+  """Returns three items at first, one of which changes."""
+  return [
       timeline.Versions(
           _START,
-          np.array(['01', 'b']),
-          np.float32([[0.5, 1.0], [2.0, 3.0]]),
+          np.array(['01', 'b', 'd']),
+          np.float32([[0.5, 1.0], [2.0, 3.0], [8.0, 9.0]]),
       ),
       timeline.Versions(
           _START + _HOUR, np.array(['b']), np.float32([[4.0, 5.0]])
       ),
-  ])
+  ]
 
 
 class SideTableTest(absltest.TestCase):
@@ -40,69 +40,96 @@ class SideTableTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.dir = pathlib.Path(self.create_tempdir().full_path)
+    self.columns = ['film_embedding_0', 'film_embedding_1']
 
-  def write(self, path, attributes):
-    return side_table.write(
-        path,
-        make_versions(),
-        unknown=side_table.Unknown(_START, np.float32([-1.0, -2.0])),
-        columns=side_table.columns('film', 2),
-        key='film',
-        attributes=attributes,
+  def join(self, *paths, key='id', separator=',', versions=None):
+    """Adds versions to a table; returns the file that was written."""
+    suffix = paths[0].suffix
+    source = schema_lib.SideTable(
+        (), suffix.removeprefix('.'), key, separator=separator
     )
+    embeddings = self.dir / 'embeddings'
+    side_table.write_embeddings(
+        embeddings, versions or make_versions(), columns=self.columns
+    )
+    written = self.dir / f'written{suffix}'
+    side_table.join(
+        written,
+        embeddings,
+        side_table.Attributes(source, list(paths)),
+        columns=self.columns,
+        unknown=np.float32([-1.0, -2.0]),
+    )
+    return written
 
   def test_adds_each_version_to_text_as_it_is_spelled(self):
-    source = schema_lib.SideTable(('films.csv',), 'csv', 'id', separator=';')
     path = self.dir / 'films.csv'
     # 01 is no number 1; c has no version, and d no attributes.
     path.write_text('id;title\nb;"A; B"\n01;007\nc;\n')
-    written = self.dir / 'written.csv'
-    attributes = side_table.Attributes(source, [path])
-    self.assertEqual(self.write(written, attributes), 4)
-    with written.open(newline='') as file:
+    with self.join(path, separator=';').open(newline='') as file:
       rows = list(csv.reader(file))
     self.assertEqual(
         rows,
         [
-            ['id', 'title', 'embedding_from', 'film_embedding_0',
-             'film_embedding_1'],
-            ['01', '007', str(_START), '0.5', '1.0'],
+            ['id', 'title', 'embedding_from', *self.columns],
             ['b', 'A; B', str(_START), '2.0', '3.0'],
-            ['b', 'A; B', str(_START + _HOUR), '4.0', '5.0'],
+            ['01', '007', str(_START), '0.5', '1.0'],
             ['c', '', str(_START), '-1.0', '-2.0'],
+            ['b', 'A; B', str(_START + _HOUR), '4.0', '5.0'],
         ],
-    )  # fmt: skip
-    self.assertSameElements(
-        [p.name for p in self.dir.iterdir()], ['films.csv', 'written.csv']
     )
 
   def test_keeps_the_types_of_parquet(self):
-    source = schema_lib.SideTable(('films.parquet',), 'parquet', 'id')
     path = self.dir / 'films.parquet'
     pq.write_table(pa.table({'id': ['b'], 'tags': [['x', 'y']]}), path)
-    written = self.dir / 'written.parquet'
-    self.write(written, side_table.Attributes(source, [path]))
-    rows = pq.read_table(written).to_pylist()
+    rows = pq.read_table(self.join(path)).to_pylist()
     self.assertEqual([row['tags'] for row in rows], [['x', 'y']] * 2)
     self.assertEqual([row['film_embedding_1'] for row in rows], [3.0, 5.0])
 
-  def test_without_attributes_it_holds_the_embeddings_alone(self):
-    written = self.dir / 'written.parquet'
-    self.assertEqual(self.write(written, None), 3)
-    rows = pq.read_table(written).to_pylist()
-    self.assertEqual([row['film'] for row in rows], ['01', 'b', 'b'])
-    self.assertEqual([row['film_embedding_0'] for row in rows], [0.5, 2.0, 4.0])
+  def test_a_whole_number_is_a_key_whatever_its_type(self):
+    path = self.dir / 'films.parquet'
+    pq.write_table(pa.table({'id': [7.0, None]}), path)
+    versions = [
+        timeline.Versions(_START, np.array(['7']), np.float32([[2.0, 3.0]]))
+    ]
+    rows = pq.read_table(self.join(path, versions=versions)).to_pylist()
+    self.assertEqual([row['film_embedding_0'] for row in rows], [2.0, -1.0])
 
-  def test_refuses_a_column_that_is_there_and_leaves_what_was_written(self):
-    source = schema_lib.SideTable(('films.csv',), 'csv', 'id')
+  def test_reads_the_columns_that_all_files_share(self):
+    first, second = self.dir / 'first.csv', self.dir / 'second.csv'
+    first.write_text('id,more\nb,1\n')
+    second.write_text('id\n01\n')
+    with self.join(first, second).open(newline='') as file:
+      rows = list(csv.reader(file))
+    self.assertEqual(rows[0][:2], ['id', 'embedding_from'])
+    self.assertEqual([row[0] for row in rows[1:]], ['b', '01', 'b'])
+
+  def test_refuses_a_column_that_is_there(self):
     path = self.dir / 'films.csv'
-    path.write_text('id,film_embedding_1\nb,3\n')
-    written = self.dir / 'written.csv'
-    written.write_text('before')
-    with self.assertRaisesRegex(errors.InputError, "embedding_1' already"):
-      self.write(written, side_table.Attributes(source, [path]))
-    self.assertEqual(written.read_text(), 'before')
-    self.assertLen(list(self.dir.iterdir()), 2)
+    path.write_text('id,Film_Embedding_1\nb,3\n')
+    with self.assertRaisesRegex(errors.InputError, "Embedding_1' already"):
+      self.join(path)
+
+  def test_refuses_attributes_of_none_of_the_entities(self):
+    path = self.dir / 'films.csv'
+    path.write_text('id,title\nB,3\n')
+    with self.assertRaisesRegex(errors.InputError, "of the entities by 'id'"):
+      self.join(path)
+
+  def test_refuses_a_torn_file(self):
+    path = self.dir / 'films.parquet'
+    pq.write_table(pa.table({'id': ['b'] * 99}), path)
+    whole = bytearray(path.read_bytes())
+    whole[4:40] = bytes(36)  # Behind the magic number: the first page.
+    path.write_bytes(whole)
+    with self.assertRaisesRegex(errors.InputError, 'films.parquet'):
+      self.join(path)
+
+  def test_refuses_embeddings_that_are_not_finite(self):
+    vectors = np.float32([[1, np.nan]])
+    bad = [timeline.Versions(_START, np.array(['b']), vectors)]
+    with self.assertRaisesRegex(errors.InputError, 'not finite'):
+      side_table.write_embeddings(self.dir / 'x', bad, columns=self.columns)
 
 
 _BY_TIME = (
@@ -161,13 +188,13 @@ class CommandTest(absltest.TestCase):
 
   def test_an_event_reads_what_its_items_embedding_was_before(self):
     self.assertEqual(self.result.returncode, 0, self.result.stderr)
-    self.assertIn('film_embeddings.csv', self.result.stdout)
+    self.assertIn('embeddings/film.csv', self.result.stdout)
     out = self.dir / 'out'
     schema = f'--config.data.schema={out / "schema.toml"}'
     self.prepare('tasks', out, schema)
-    films = pipeline.load(self.dir / 'films')
+    other = pipeline.load(self.dir / 'films')
     refresher = pipeline.restore(
-        films, self.dir / 'run', store=self.dir / 'store'
+        other, self.dir / 'run', store=self.dir / 'store'
     ).refresher
     data = pipeline.load(self.dir / 'tasks')
     names = [s.name for s in data.info.features if 'film_emb' in s.name]
@@ -175,24 +202,21 @@ class CommandTest(absltest.TestCase):
     table = data.table
     read = np.stack([table.event_features[name] for name in names], axis=1)
     keys = self.item_keys(data)
-    places = {key: n for n, key in enumerate(films.table.entity_keys)}
-    cutoffs = timeline.cutoffs(films.info, films.table)
+    places = {key: n for n, key in enumerate(other.table.entity_keys)}
+    # What has the time of a refresh is served by the one before it.
+    starts = [timeline.BEGINNING, *timeline.cutoffs(other.info, other.table)]
+    period = np.searchsorted(starts, table.timestamps, side='left') - 1
+    self.assertGreater(len(set(period)), 5)
     checked = 0
-    for cutoff in cutoffs:
-      # What has the time of a refresh is served by the one before it.
-      of_period = np.flatnonzero(
-          (table.timestamps > cutoff)
-          & (table.timestamps <= cutoff + 4 * _HOUR)
-          & (keys != '')
-      )
+    for number, start in enumerate(starts):
       vectors = {}
-      for chunk in refresher.generate(refresher.plan(cutoff)):
+      for chunk in refresher.generate(refresher.plan(start)):
         vectors |= dict(zip(chunk.entities, chunk.vectors, strict=True))
-      for event in of_period:
+      for event in np.flatnonzero((period == number) & (keys != '')):
         np.testing.assert_allclose(
             read[event], vectors[places[keys[event]]], rtol=1e-6
         )
-      checked += of_period.size
+        checked += 1
     self.assertGreater(checked, 0.9 * table.timestamps.size)
 
   def item_keys(self, data):
@@ -208,6 +232,11 @@ class CommandTest(absltest.TestCase):
     self.assertEqual(result.returncode, 1)
     self.assertIn("interactions.item is 'user_id'", result.stderr)
     self.assertFalse((self.dir / 'other').exists())
+
+  def test_refuses_to_write_among_the_raw_files(self):
+    result = self.join('ml100k', 'raw')
+    self.assertEqual(result.returncode, 1)
+    self.assertIn('choose another --output', result.stderr)
 
   def test_refuses_to_add_embeddings_twice(self):
     result = self.join(self.dir / 'out' / 'schema.toml', 'twice')

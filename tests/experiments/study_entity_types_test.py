@@ -1,16 +1,21 @@
 """A run of a study reads embeddings of another one, trained under its seed."""
 
 import pathlib
+import shutil
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
 
+from experiments import pipeline
+from experiments.studies import entity_types
 from experiments.study import datasets as datasets_lib
 from experiments.study import inputs as inputs_lib
 from experiments.study import results as results_lib
 from experiments.study import run as run_lib
 from experiments.study import running
 from experiments.study import settings as settings_lib
+from limaml_jax import errors
 from limaml_jax.evaluation import replay
 from tests.experiments import commands
 from tests.experiments import films
@@ -45,8 +50,8 @@ class EntityTypesTest(absltest.TestCase):
     outcomes = running.run_all(runs, [0, 1], inputs=inputs)
     for part in outcomes['users'] + outcomes['both']:
       self.assertEqual(part.reason, '')
-    _, first = inputs.find(runs[1], 0)
-    _, second = inputs.find(runs[1], 1)
+    _, first = inputs.make(runs[1], 0)
+    _, second = inputs.make(runs[1], 1)
     self.assertNotEqual(first.info.fingerprint, second.info.fingerprint)
     names = {spec.name for spec in first.info.features}
     self.assertContainsSubset({'film_embedding_0', 'film_embedding_3'}, names)
@@ -55,17 +60,28 @@ class EntityTypesTest(absltest.TestCase):
     self.assertFalse(np.array_equal(users.score, both.score))
     self.check_item_history(inputs, outcomes)
     # All is there: another call needs no raw files, and trains nothing.
+    shutil.rmtree(directory / 'raw')
     kept = inputs._replace(datasets=datasets_lib.Datasets(directory, None))
-    again = running.run_all(runs, [0, 1], inputs=kept)
+    with mock.patch.object(pipeline, 'train', side_effect=AssertionError):
+      again = running.run_all(runs, [0, 1], inputs=kept)
     for before, after in zip(outcomes['both'], again['both'], strict=True):
       self.assertEqual(before.key, after.key)
       self.assertEqual(after.reason, '')
 
+  def test_refuses_other_data_and_entities_with_cutoffs_of_their_own(self):
+    for data, given, message in (
+        ('kuairand_rates', {}, 'adapts the videos of kuairand'),
+        ('kuairand', {'protocol.refresh_hours': 0}, 'refresh_hours'),
+    ):
+      config = settings_lib.load(data, given).resolve(run_lib.Run(''))
+      with self.assertRaisesRegex(errors.InputError, message):
+        entity_types.runs(config)
+
   def check_item_history(self, inputs, outcomes):
     """Counts each item's earlier events one by one."""
-    _, data = inputs.find(run_lib.Run('users'))
+    _, data = inputs.make(run_lib.Run('users'), 0)
     results = results_lib.Results(
-        None, outcomes, lambda run: inputs.find(run)[1]
+        None, outcomes, lambda run: inputs.make(run, 0)[1]
     )
     found = results.item_history('users')
     table = data.table
@@ -77,9 +93,9 @@ class EntityTypesTest(absltest.TestCase):
     for count, event, day in zip(
         found, rows.event[order], rows.day[order], strict=True
     ):
-      alike = (items == items[event]) & (items > 0)
       before = table.timestamps < data.info.cutoffs[day]
-      self.assertEqual(count, np.sum(alike & before))
+      alike = np.sum(before & (items == items[event]))
+      self.assertEqual(count, alike if items[event] else -1)
 
 
 if __name__ == '__main__':

@@ -189,6 +189,8 @@ class StudyTest(parameterized.TestCase):
     self.assertLen(set(labels), len(labels))
     for run in runs:
       settings.resolve(run)
+      if run.embeddings_of:
+        settings.resolve(run.embeddings_of)
 
   def test_meta_blocks_tell_their_parameters(self):
     study, config = load('meta_blocks')

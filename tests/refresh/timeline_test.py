@@ -27,9 +27,10 @@ class CutoffsTest(parameterized.TestCase):
     found = timeline.cutoffs(with_refreshes(info, own), table)
     np.testing.assert_array_equal(np.diff(found), _STEP)
     self.assertEqual((own - found[0]) % _STEP, 0)
-    self.assertLess(found[0], start)
-    # No earlier one than it takes; the next one would be too late.
-    self.assertGreaterEqual(found[1], start)
+    # The first one that has an event before it; the next one after the last
+    # would be too late.
+    self.assertGreater(found[0], start)
+    self.assertLessEqual(found[0] - _STEP, start)
     last = int(table.timestamps.max())
     self.assertLessEqual(found[-1], last)
     self.assertGreater(found[-1] + _STEP, last)
@@ -49,39 +50,41 @@ class VersionsTest(absltest.TestCase):
     line = small_refresh.make_line(store)
     self.table, self.refresher = table, line.refresher
     self.cutoffs = timeline.cutoffs(with_refreshes(info, start + 9000), table)
-    self.versions = list(timeline.versions(self.refresher, self.cutoffs))
+    self.by_time = {time: {} for time in (timeline.BEGINNING, *self.cutoffs)}
+    for found in timeline.versions(self.refresher, self.cutoffs):
+      self.by_time[found.valid_from] |= dict(
+          zip(found.entity_keys.tolist(), found.vectors, strict=True)
+      )
 
   def full(self, cutoff):
-    """Returns what a refresh of everybody makes, [entities, E]."""
-    chunks = list(self.refresher.generate(self.refresher.plan(cutoff)))
-    found = np.zeros((len(self.table.entity_keys), chunks[0].vectors.shape[1]))
-    for chunk in chunks:
-      found[chunk.entities] = chunk.vectors
-    return found
+    """Returns what a refresh of everybody makes, by key."""
+    return {
+        self.table.entity_keys[entity]: vector
+        for chunk in self.refresher.generate(self.refresher.plan(cutoff))
+        for entity, vector in zip(chunk.entities, chunk.vectors, strict=True)
+    }
 
   def test_at_each_cutoff_they_are_what_a_full_refresh_makes(self):
-    place = {key: n for n, key in enumerate(self.table.entity_keys)}
-    by_cutoff = {found.valid_from: found for found in self.versions}
-    held = np.full_like(self.full(self.cutoffs[0]), np.nan)
-    for cutoff in self.cutoffs:
-      if cutoff in by_cutoff:
-        found = by_cutoff[cutoff]
-        held[[place[key] for key in found.entity_keys]] = found.vectors
-      np.testing.assert_array_equal(held, self.full(cutoff))
+    held = {}
+    for cutoff, found in self.by_time.items():
+      held |= found
+      expected = self.full(cutoff)
+      self.assertSameElements(held, expected)
+      for key, vector in expected.items():
+        np.testing.assert_array_equal(held[key], vector)
 
   def test_only_who_had_events_since_has_a_new_one(self):
-    first, *later = self.versions
-    self.assertLen(first.entity_keys, small_refresh.NUM_ENTITIES)
-    self.assertNotEmpty(later)
+    first, *later = self.by_time
+    self.assertLen(self.by_time[first], small_refresh.NUM_ENTITIES)
     owners = np.repeat(self.table.entity_keys, np.diff(self.table.offsets))
-    for found in later:
-      times = self.table.timestamps
-      since = found.valid_from - _STEP
-      had = owners[(times >= since) & (times < found.valid_from)]
-      self.assertSameElements(found.entity_keys, had)
-      self.assertLess(len(found.entity_keys), small_refresh.NUM_ENTITIES)
+    times, sizes = self.table.timestamps, set()
+    for since, cutoff in zip([0, *later[:-1]], later, strict=True):
+      had = owners[(times >= since) & (times < cutoff)]
+      self.assertSameElements(self.by_time[cutoff], had)
+      sizes.add(len(self.by_time[cutoff]))
+    self.assertLess(min(sizes), small_refresh.NUM_ENTITIES / 2)
 
-  def test_tells_of_each_cutoff(self):
+  def test_tells_of_each_refresh(self):
     told = []
     on_progress = lambda done, total: told.append((done, total))
     list(timeline.versions(self.refresher, self.cutoffs[:3], on_progress))
