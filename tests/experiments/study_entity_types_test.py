@@ -22,6 +22,7 @@ from tests.experiments import films
 
 _GIVEN = commands.SMALL_SETTINGS | {
     'model.meta_block.kind': 'mlp',
+    'data.min_count': 12,  # So that some films are not in the vocabulary.
     'protocol.new_entity_fraction': 0.0,
     'protocol.split': 'by_time',
     'protocol.train_end': '1997-11-20T20:00:00+00:00',
@@ -90,6 +91,7 @@ class EntityTypesTest(absltest.TestCase):
     order = np.argsort(rows.day, kind='stable')
     self.assertEqual(found.size, order.size)
     self.assertGreater(len(set(found.tolist())), 3)
+    self.assertIn(-1, found)
     for count, event, day in zip(
         found, rows.event[order], rows.day[order], strict=True
     ):
