@@ -6,7 +6,7 @@
         --config=experiments/configs/kuairand_videos.py \
         --workdir=runs/videos/limaml
 
-As kuairand.py, with videos in the place of users; two minutes on a CPU core.
+As kuairand.py, with videos in the place of users; a minute on a CPU core.
 docs/entity_types.md tells how the network of users reads these embeddings.
 """
 
