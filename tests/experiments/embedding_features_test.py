@@ -161,6 +161,9 @@ class CommandTest(absltest.TestCase):
         'train', f'--data={cls.dir / "films"}', f'--workdir={cls.dir / "run"}',
         commands.CACHE, *commands.SMALL, *flags, *_BY_TIME,
         '--config.model.meta_block.kind=mlp',
+        '--config.refresh.entities_per_chunk=64',
+        '--config.episodes.num_support_buckets=1',
+        '--config.inner_loop.num_steps=1',
     )  # fmt: skip
     cls.result = cls.join('ml100k', 'out')
 
