@@ -141,6 +141,36 @@ _BY_TIME = (
 )
 
 
+# Of users; nothing is known of films.
+_BARE = """
+name = "bare"
+
+[interactions]
+files = ["*.inter"]
+format = "atomic"
+item = "item_id"
+timestamp = "timestamp"
+timestamp_unit = "s"
+label = "rating >= 4"
+outcomes = ["rating"]
+
+[entities.user]
+key = "user_id"
+
+[entities.user.side_table]
+files = ["ml-100k.user"]
+format = "atomic"
+key = "user_id"
+
+[[features]]
+name = "age"
+owner = "entity"
+kind = "numeric"
+role = "meta"
+column = "age"
+"""
+
+
 class CommandTest(absltest.TestCase):
 
   @classmethod
@@ -229,6 +259,27 @@ class CommandTest(absltest.TestCase):
     found = np.zeros(index.max() + 1, keys.dtype)
     found[index[index > 0]] = keys[index > 0]
     return found[data.table.event_features[data.info.item_feature]]
+
+  def test_items_without_attributes_have_embeddings_all_the_same(self):
+    schema = self.dir / 'bare.toml'
+    schema.write_text(_BARE)
+    result = self.join(schema, 'bare')
+    self.assertEqual(result.returncode, 0, result.stderr)
+    table = pq.read_table(self.dir / 'bare' / 'embeddings' / 'film.parquet')
+    self.assertEqual(table.column_names[:2], ['item_id', 'embedding_from'])
+    flag = f'--config.data.schema={self.dir / "bare" / "schema.toml"}'
+    self.prepare('bare_tasks', self.dir / 'bare', flag)
+    data = pipeline.load(self.dir / 'bare_tasks')
+    read = data.table.event_features['film_embedding_0']
+    self.assertTrue(np.isfinite(read).all())
+    self.assertGreater(len(set(read.tolist())), 30)
+
+  def test_refuses_a_feature_of_the_same_name(self):
+    schema = self.dir / 'taken.toml'
+    schema.write_text(_BARE.replace('"age"', '"Film_Embedding_2"', 1))
+    result = self.join(schema, 'taken')
+    self.assertEqual(result.returncode, 1)
+    self.assertIn("feature 'film_embedding_2' already", result.stderr)
 
   def test_refuses_a_schema_whose_items_are_others(self):
     result = self.join(self.dir / 'films.toml', 'other')

@@ -15,6 +15,7 @@ from experiments.study import results as results_lib
 from experiments.study import run as run_lib
 from experiments.study import running
 from experiments.study import settings as settings_lib
+from experiments.study import writing
 from limaml_jax import errors
 from limaml_jax.evaluation import replay
 from tests.experiments import commands
@@ -63,8 +64,22 @@ class EntityTypesTest(absltest.TestCase):
     np.testing.assert_array_equal(users.entity, both.entity)
     self.assertFalse(np.array_equal(users.score, both.score))
     self.check_item_history(inputs, outcomes)
+    # Raw files that were moved are found where they are now.
+    (directory / 'raw').rename(directory / 'moved')
+    moved = inputs._replace(
+        datasets=datasets_lib.Datasets(directory, directory / 'moved')
+    )
+    _, found = moved.make(runs[1], 0)
+    self.assertEqual(found.info.fingerprint, first.info.fingerprint)
+    facts = dict.fromkeys(('title', 'question', 'command'), '')
+    facts |= {'refused': [], 'seeds': [0]}
+    written = writing.write(directory / 'page', facts, outcomes, None)
+    self.assertEqual(
+        [part['embeddings_of'] for part in written['runs']],
+        [None, dict(other.settings)],
+    )
     # All is there: another call needs no raw files, and trains nothing.
-    shutil.rmtree(directory / 'raw')
+    shutil.rmtree(directory / 'moved')
     kept = inputs._replace(datasets=datasets_lib.Datasets(directory, None))
     with mock.patch.object(pipeline, 'train', side_effect=AssertionError):
       again = running.run_all(runs, [0], inputs=kept)
